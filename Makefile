@@ -1,0 +1,83 @@
+# make            ./run and ./quantize (portable binary: the instruction set is chosen at start)
+# make demo       builds, then tells a tale with the model in demo/
+# make test       builds and runs every test; needs nothing outside the repository
+# make asan|tsan  the same tests under the sanitizers
+# make bench      kernels alone: time per type, instruction set and batch
+# make fuzz T=60  libFuzzer (clang), T seconds a target
+# make coverage   line coverage of the tests (gcov)
+# make install    PREFIX and DESTDIR are honoured
+# Local overrides (CC, ARCH=native, WERROR=1) go on the command line or into local.mk.
+-include local.mk
+
+CONFIG ?= release
+BUILD := build/$(CONFIG)
+PREFIX ?= /usr/local
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(WERROR),-Werror)
+# One rounding per written operation: the results must not depend on the compiler's mood.
+EXACT := -ffp-contract=off -fno-math-errno
+OPT ?= -O3
+CFLAGS ?= $(OPT) -g
+ALL_CFLAGS = -std=gnu11 $(WARN) $(EXACT) $(CFLAGS) $(if $(ARCH),-march=$(ARCH)) -pthread $(EXTRA) -MMD -MP
+LDLIBS = -lm
+
+ifeq ($(CONFIG),asan)
+EXTRA += -fsanitize=address,undefined -fno-sanitize-recover=all
+endif
+ifeq ($(CONFIG),tsan)
+EXTRA += -fsanitize=thread
+endif
+ifeq ($(CONFIG),coverage)
+EXTRA += --coverage
+OPT = -O0
+endif
+
+# Everything but the two programs' mains.
+LIB := chat error gguf matmul_q matmul_q_avx2 matmul_q_neon ops quant sampler threads tokenizer \
+       transformer
+LIB_OBJ := $(LIB:%=$(BUILD)/%.o)
+TESTS := $(patsubst test/%.c,%,$(wildcard test/test_*.c))
+
+.PHONY: all demo test asan tsan bench fuzz coverage format install clean
+all: run quantize
+
+run quantize: %: $(BUILD)/%
+	cp $< $@
+
+$(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(BUILD)/%.o: %.c Makefile | $(BUILD)/test
+	$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(BUILD)/test/%.o: test/%.c Makefile | $(BUILD)/test
+	$(CC) $(ALL_CFLAGS) -I. -c $< -o $@
+
+$(BUILD)/test/%: $(BUILD)/test/%.o $(LIB_OBJ)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(BUILD)/test:
+	mkdir -p $@
+
+demo: all
+	./run demo/tales-Q5_K_M.gguf -p "Once upon a time" -n 200 --temp 0.7 --top-k 40 --top-p 0.9 -s 1
+
+test: $(TESTS:%=$(BUILD)/test/%) $(BUILD)/run $(BUILD)/quantize
+	test/run_tests.sh $(BUILD)
+
+asan tsan:
+	$(MAKE) CONFIG=$@ OPT=-O1 test
+
+format:
+	clang-format -i *.c *.h test/*.c test/*.h
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 run $(DESTDIR)$(PREFIX)/bin/kq-run
+	install -m 755 quantize $(DESTDIR)$(PREFIX)/bin/kq-quantize
+
+clean:
+	rm -rf build run quantize
+
+.SECONDARY:
+-include $(wildcard $(BUILD)/*.d $(BUILD)/test/*.d)

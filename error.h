@@ -1,0 +1,21 @@
+/* How bad input is reported: the function that finds it fills a message and returns -1, every
+ * caller hands the -1 up, and run.c prints the message. Library files neither print nor exit. */
+#ifndef ERROR_H
+#define ERROR_H
+
+#if defined(__GNUC__)
+#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#else
+#define PRINTF_LIKE(format, first)
+#endif
+
+struct error {
+    char text[512]; // one sentence without a newline: what, where, expected, found
+};
+
+/* Formats the message (cut to fit) and returns -1, so that `return error_set(err, ...)` reads as
+ * one act. Bytes below 0x20 and 0x7f become '?': names in files are hostile and end up on a
+ * terminal. `err` may be NULL. */
+int error_set(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+
+#endif

@@ -1,0 +1,162 @@
+/* GGUF files: a read-only map, a parse that checks everything against the file's own length, and
+ * typed getters. The format: ggml/docs/gguf.md in the ggml repository; versions 2 and 3,
+ * little-endian.
+ *
+ *   header   "GGUF", version u32, n_tensors u64, n_kv u64
+ *   n_kv     key string, type u32, value (a string is u64 length + bytes; an array is
+ *            element type u32, count u64, elements)
+ *   n_tensors  name string, n_dims u32, ne[n_dims] u64 (fastest first), type u32, offset u64
+ *   padding  to general.alignment (default 32), then the tensors' data at their offsets
+ */
+#ifndef GGUF_H
+#define GGUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+
+/* Types of metadata values, numbered as in the file. */
+enum gguf_type {
+    GGUF_UINT8,
+    GGUF_INT8,
+    GGUF_UINT16,
+    GGUF_INT16,
+    GGUF_UINT32,
+    GGUF_INT32,
+    GGUF_FLOAT32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_UINT64,
+    GGUF_INT64,
+    GGUF_FLOAT64,
+};
+
+/* Types of tensors, numbered as in the file. Only those with a block struct in quant.h can be
+ * computed with; the sizes of the others are known so that --info can describe a file. */
+enum ggml_type {
+    GGML_TYPE_F32 = 0,
+    GGML_TYPE_F16 = 1,
+    GGML_TYPE_Q4_0 = 2,
+    GGML_TYPE_Q4_1 = 3,
+    GGML_TYPE_Q5_0 = 6,
+    GGML_TYPE_Q5_1 = 7,
+    GGML_TYPE_Q8_0 = 8,
+    GGML_TYPE_Q8_1 = 9,
+    GGML_TYPE_Q2_K = 10,
+    GGML_TYPE_Q3_K = 11,
+    GGML_TYPE_Q4_K = 12,
+    GGML_TYPE_Q5_K = 13,
+    GGML_TYPE_Q6_K = 14,
+    GGML_TYPE_Q8_K = 15,
+    GGML_TYPE_IQ2_XXS = 16,
+    GGML_TYPE_IQ2_XS = 17,
+    GGML_TYPE_IQ3_XXS = 18,
+    GGML_TYPE_IQ1_S = 19,
+    GGML_TYPE_IQ4_NL = 20,
+    GGML_TYPE_IQ3_S = 21,
+    GGML_TYPE_IQ2_S = 22,
+    GGML_TYPE_IQ4_XS = 23,
+    GGML_TYPE_I8 = 24,
+    GGML_TYPE_I16 = 25,
+    GGML_TYPE_I32 = 26,
+    GGML_TYPE_I64 = 27,
+    GGML_TYPE_F64 = 28,
+    GGML_TYPE_IQ1_M = 29,
+    GGML_TYPE_BF16 = 30,
+    GGML_TYPE_TQ1_0 = 34,
+    GGML_TYPE_TQ2_0 = 35,
+    GGML_TYPE_MXFP4 = 39,
+    GGML_TYPE_NVFP4 = 40,
+    GGML_N_TYPES = 41,
+};
+
+/* How a tensor type is stored: rows are whole blocks of block_len weights in block_bytes bytes. */
+struct ggml_type_info {
+    const char *name; // "Q5_K"
+    int block_len;
+    int block_bytes;
+};
+
+/* NULL for a number that no tensor type has. */
+const struct ggml_type_info *ggml_type_info(uint32_t type);
+
+/* Bytes in the file, not NUL-terminated. Owned by the map. */
+struct gguf_str {
+    const char *data;
+    size_t len;
+};
+
+struct gguf_kv {
+    struct gguf_str key;
+    enum gguf_type type;      // GGUF_ARRAY: see elem_type and n
+    enum gguf_type elem_type; // the type itself when it is no array; arrays of arrays are refused
+    uint64_t n;               // elements; 1 when it is no array
+    const uint8_t *data;      // first element, unaligned; bounds were checked by the parse
+};
+
+struct gguf_tensor {
+    const char *name; // NUL-terminated copy, owned by the gguf
+    uint32_t type;    // enum ggml_type, or a number that ggml_type_info() does not know
+    int n_dims;       // 1..4
+    uint64_t ne[4];   // fastest first: ne[0] is the row length; 1 beyond n_dims
+    size_t nbytes;    // 0 if the type is unknown
+    const void *data; // in the map, checked to hold nbytes; NULL if the type is unknown
+};
+
+struct gguf {
+    uint32_t version;
+    size_t alignment;
+    size_t n_kv;
+    struct gguf_kv *kv; // in the file's order
+    size_t n_tensors;
+    struct gguf_tensor *tensors; // in the file's order; a split file's parts one after the other
+    size_t mapped_bytes;         // of all parts
+    struct gguf_index *index;    // private: name lookup
+    struct gguf_map *maps;       // private: what gguf_close unmaps
+    size_t n_maps;
+};
+
+/* Maps the file read-only and private, then parses it. A name that ends in -00001-of-0000N.gguf
+ * opens all N parts as one (metadata of the first part, tensors of all). Directories, devices and
+ * pipes are refused. On failure nothing is left open and g is all zero. */
+int gguf_open(struct gguf *g, const char *path, struct error *err);
+
+/* Parses a whole file that lies in memory; buf is borrowed until gguf_close. Refuses, naming what
+ * and where: lengths and counts that the rest of the file cannot hold, unknown value types,
+ * duplicate keys or names, dimension products that overflow, rows that are no whole number of
+ * blocks, tensors that are misaligned or end past the file. */
+int gguf_parse(struct gguf *g, const void *buf, size_t size, struct error *err);
+
+/* Frees everything; g may be all zero. */
+void gguf_close(struct gguf *g);
+
+const struct gguf_kv *gguf_find(const struct gguf *g, const char *key);
+const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, const char *name);
+
+/* Typed getters. 1: found, *value set. 0: no such key, *value left alone (so preset a default).
+ * -1: it has another type or does not fit, err set. Any integer type is accepted where the value
+ * fits; f32 takes FLOAT32 and FLOAT64; a str points into the map. */
+int gguf_get_u32(const struct gguf *g, const char *key, uint32_t *value, struct error *err);
+int gguf_get_f32(const struct gguf *g, const char *key, float *value, struct error *err);
+int gguf_get_bool(const struct gguf *g, const char *key, bool *value, struct error *err);
+int gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *value, struct error *err);
+
+/* 1, 0 or -1 as above. elem_type GGUF_INT32 accepts every integer array (read it with
+ * gguf_int_at), GGUF_FLOAT32 float arrays (gguf_f32_at), GGUF_STRING strings (gguf_next_str),
+ * GGUF_BOOL bools (gguf_int_at). */
+int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type elem_type,
+                   const struct gguf_kv **array, struct error *err);
+
+/* Element i < n of an integer/bool or a float array; also scalars with i = 0. */
+int64_t gguf_int_at(const struct gguf_kv *kv, uint64_t i);
+double gguf_f32_at(const struct gguf_kv *kv, uint64_t i);
+
+/* Walks a string array: *cursor starts at kv->data and is moved past the string returned. */
+struct gguf_str gguf_next_str(const uint8_t **cursor);
+
+bool gguf_str_eq(struct gguf_str s, const char *text);
+
+#endif

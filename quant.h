@@ -4,7 +4,9 @@
 #ifndef QUANT_H
 #define QUANT_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "gguf.h"
 
@@ -73,11 +75,54 @@ typedef struct {
     ggml_half d;
 } block_q6_K;
 
-/* Halves are rounded to nearest even; NaN stays NaN. */
-float fp16_to_fp32(ggml_half h);
-ggml_half fp32_to_fp16(float f);
-float bf16_to_fp32(uint16_t h);
-uint16_t fp32_to_bf16(float f);
+static inline float float_from_bits(uint32_t bits) {
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static inline uint32_t float_bits(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+/* Exact. Selects instead of branches, so that loops over it vectorize; a subnormal half (the
+ * scale of a small K-quant block often is one) never meets a subnormal float, which is slow on
+ * some processors. NaN keeps its payload. */
+static inline float fp16_to_fp32(ggml_half h) {
+    uint32_t magnitude = h & 0x7fffu;
+    uint32_t rebased = (magnitude << 13) + (112u << 23);              // exponent bias 15 -> 127
+    uint32_t special = rebased + (112u << 23);                        // exponent 31 -> 255
+    float subnormal = float_from_bits(126u << 23 | magnitude) - 0.5f; // 0.5 has an ulp of 2^-24
+    uint32_t bits = magnitude >= 0x7c00 ? special : rebased;
+    bits = magnitude < 0x400 ? float_bits(subnormal) : bits;
+    return float_from_bits(bits | (h & 0x8000u) << 16);
+}
+
+/* Rounds to nearest even; from 65520 on it is infinity, NaN stays NaN (quiet). */
+static inline ggml_half fp32_to_fp16(float f) {
+    uint32_t bits = float_bits(f), magnitude = bits & 0x7fffffff;
+    uint32_t normal = (magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13;
+    uint32_t subnormal = float_bits(float_from_bits(magnitude) + 0.5f) - (126u << 23);
+    uint32_t nan = 0x7e00 | (magnitude >> 13 & 0x3ff);
+    uint32_t half = magnitude < 113u << 23 ? subnormal : normal;
+    half = magnitude >= 0x477ff000 ? 0x7c00 : half;
+    half = magnitude > 0x7f800000 ? nan : half;
+    return (ggml_half)(half | bits >> 31 << 15);
+}
+
+/* bfloat16 is the upper half of a float32; rounding as above. */
+static inline float bf16_to_fp32(uint16_t h) {
+    return float_from_bits((uint32_t)h << 16);
+}
+
+static inline uint16_t fp32_to_bf16(float f) {
+    uint32_t bits = float_bits(f);
+    uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
+    bool nan = (bits & 0x7fffffff) > 0x7f800000;
+    return (uint16_t)(nan ? bits >> 16 | 0x40 : rounded >> 16);
+}
 
 /* Unpacks the 6-bit scale and min of sub-block j (0..7) of a Q4_K or Q5_K block. */
 void get_scale_min_k4(int j, const uint8_t scales[12], uint8_t *sc, uint8_t *m);
@@ -94,13 +139,16 @@ void dequantize_row_q4_K(const block_q4_K *x, float *y, int64_t k);
 void dequantize_row_q5_K(const block_q5_K *x, float *y, int64_t k);
 void dequantize_row_q6_K(const block_q6_K *x, float *y, int64_t k);
 
-/* The same by type, for any pointer (blocks in a file need not be aligned): the one place where
- * types are told apart. False if this engine does not compute with the type. */
+/* The same by type: the one place where types are told apart. x is aligned to 4 bytes for F32 and
+ * to 2 for every other type; whoever binds a file's tensors checks that once. dequantize_row must
+ * not be called with a type for which dequantize_supported is false. */
 bool dequantize_supported(uint32_t type);
 void dequantize_row(uint32_t type, const void *x, float *y, int64_t k);
 
-/* Quantizes k weights; true for F32, F16, BF16, Q8_0, Q5_1, Q4_K, Q5_K, Q6_K. The scale search
- * minimises the squared error weighted as ggml's reference quantizers do. */
+/* Quantizes k weights, a multiple of the block length; true for F32, F16, BF16, Q8_0, Q5_1, Q4_K,
+ * Q5_K, Q6_K. The scale search minimises the squared error weighted as ggml's reference
+ * quantizers do. The bytes depend on the input alone, not on the platform. A block that holds a
+ * NaN or an infinity, or whose scale a half cannot hold, becomes some block of finite weights. */
 bool quantize_supported(uint32_t type);
 void quantize_row(uint32_t type, const float *x, void *y, int64_t k);
 

@@ -107,20 +107,28 @@ void dequantize_row_q2_K(const block_q2_K *x, float *y, int64_t k) {
     }
 }
 
+static int scale_q3_K(int j, const uint8_t scales[12]) {
+    int low = scales[j % 8] >> 4 * (j / 8) & 15;
+    int high = scales[8 + j % 4] >> 2 * (j / 4) & 3;
+    return (low | high << 4) - 32;
+}
+
+static void scale_16(float *y, const int8_t *q, float scale) {
+    for (int l = 0; l < 16; l++) y[l] = scale * (float)q[l];
+}
+
 void dequantize_row_q3_K(const block_q3_K *x, float *y, int64_t k) {
     for (; k > 0; k -= QK_K, x++) {
         float d = fp16_to_fp32(x->d);
-        for (int j = 0; j < QK_K / 16; j++, y += 16) {
-            const uint8_t *qs = x->qs + 32 * (j / 8) + 16 * (j % 2);
-            const uint8_t *hmask = x->hmask + 16 * (j % 2);
-            int shift = 2 * (j / 2 % 4), bit = j / 2;
-            int low = x->scales[j % 8] >> 4 * (j / 8) & 15;
-            int high = x->scales[8 + j % 4] >> 2 * (j / 4) & 3;
-            float scale = d * (float)((low | high << 4) - 32);
-            for (int l = 0; l < 16; l++) {
-                int q = (qs[l] >> shift & 3) + (hmask[l] >> bit & 1) * 4;
-                y[l] = scale * (float)(q - 4);
+        for (int g = 0; g < QK_K / 32; g++, y += 32) {
+            const uint8_t *qs = x->qs + 32 * (g / 4);
+            int shift = 2 * (g % 4);
+            int8_t q[32];
+            for (int l = 0; l < 32; l++) {
+                q[l] = (int8_t)((qs[l] >> shift & 3) + (x->hmask[l] >> g & 1) * 4 - 4);
             }
+            scale_16(y, q, d * (float)scale_q3_K(2 * g, x->scales));
+            scale_16(y + 16, q + 16, d * (float)scale_q3_K(2 * g + 1, x->scales));
         }
     }
 }
@@ -184,15 +192,16 @@ void dequantize_row_q5_K(const block_q5_K *x, float *y, int64_t k) {
 void dequantize_row_q6_K(const block_q6_K *x, float *y, int64_t k) {
     for (; k > 0; k -= QK_K, x++) {
         float d = fp16_to_fp32(x->d);
-        for (int j = 0; j < QK_K / 16; j++, y += 16) {
-            const uint8_t *ql = x->ql + 64 * (j / 8) + 16 * (j % 4);
-            const uint8_t *qh = x->qh + 32 * (j / 8) + 16 * (j % 2);
-            int low = 4 * (j / 4 % 2), high = 2 * (j / 2 % 4);
-            float scale = d * (float)x->scales[j];
-            for (int l = 0; l < 16; l++) {
-                int q = (ql[l] >> low & 15) | (qh[l] >> high & 3) << 4;
-                y[l] = scale * (float)(q - 32);
+        for (int g = 0; g < QK_K / 32; g++, y += 32) {
+            const uint8_t *ql = x->ql + 64 * (g / 4) + 32 * (g % 2);
+            const uint8_t *qh = x->qh + 32 * (g / 4);
+            int low = 4 * (g / 2 % 2), high = 2 * (g % 4);
+            int8_t q[32];
+            for (int l = 0; l < 32; l++) {
+                q[l] = (int8_t)(((ql[l] >> low & 15) | (qh[l] >> high & 3) << 4) - 32);
             }
+            scale_16(y, q, d * (float)x->scales[2 * g]);
+            scale_16(y + 16, q + 16, d * (float)x->scales[2 * g + 1]);
         }
     }
 }

@@ -87,16 +87,15 @@ static inline uint32_t float_bits(float f) {
     return bits;
 }
 
-/* Exact. Selects instead of branches, so that loops over it vectorize; a subnormal half (the
- * scale of a small K-quant block often is one) never meets a subnormal float, which is slow on
- * some processors. NaN keeps its payload. */
+/* Exact. Masks instead of branches, so that loops over it vectorize; a subnormal half (the scale
+ * of a small K-quant block often is one) never meets a subnormal float, which is slow on some
+ * processors. NaN keeps its payload. */
 static inline float fp16_to_fp32(ggml_half h) {
     uint32_t magnitude = h & 0x7fffu;
-    uint32_t rebased = (magnitude << 13) + (112u << 23);              // exponent bias 15 -> 127
-    uint32_t special = rebased + (112u << 23);                        // exponent 31 -> 255
+    uint32_t is_special = 0u - (magnitude >= 0x7c00), is_subnormal = 0u - (magnitude < 0x400);
+    uint32_t normal = (magnitude << 13) + (112u << 23) + (is_special & 112u << 23); // 15 -> 127
     float subnormal = float_from_bits(126u << 23 | magnitude) - 0.5f; // 0.5 has an ulp of 2^-24
-    uint32_t bits = magnitude >= 0x7c00 ? special : rebased;
-    bits = magnitude < 0x400 ? float_bits(subnormal) : bits;
+    uint32_t bits = (normal & ~is_subnormal) | (float_bits(subnormal) & is_subnormal);
     return float_from_bits(bits | (h & 0x8000u) << 16);
 }
 

@@ -83,6 +83,9 @@ struct ggml_type_info {
 /* NULL for a number that no tensor type has. */
 const struct ggml_type_info *ggml_type_info(uint32_t type);
 
+/* "u32", "string", "array" */
+const char *gguf_type_name(enum gguf_type type);
+
 /* Bytes in the file, not NUL-terminated. Owned by the map. */
 struct gguf_str {
     const char *data;

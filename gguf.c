@@ -1,0 +1,766 @@
+/* The map, the parse, the lookups. Nothing in the file is believed before it was compared with the
+ * file's own length; after gguf_open or gguf_parse no reader needs another check. */
+#include "gguf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error \
+    "GGUF values and the blocks of quantized rows are read in place: a little-endian host is needed"
+#endif
+
+/* The shortest entries a file can hold: what n_kv and n_tensors are measured with before anything
+ * is allocated for them. */
+#define KV_MIN_BYTES (8 + 1 + 4 + 1)         // key of one byte, type, value of one byte
+#define TENSOR_MIN_BYTES (8 + 1 + 4 + 4 + 8) // name of one byte, n_dims 0, type, offset
+#define HEADER_BYTES 24
+#define MAX_KEY 65535       // the format's limit
+#define MAX_NAME 64         // ggml's GGML_MAX_NAME, with the NUL
+#define MAX_SPLIT_SUFFIX 22 // "-00001-of-00003.gguf", NUL, and one to spare
+
+struct gguf_map {
+    void *addr; // NULL: borrowed from the caller of gguf_parse
+    size_t len;
+    char (*names)[MAX_NAME]; // of this part's tensors
+};
+
+/* Pointers sorted by name: searched by halves, and equal names end up side by side. A sort costs
+ * n log n whatever the names are; a hash table would have to be defended. */
+struct gguf_index {
+    const struct gguf_kv **kv;
+    const struct gguf_tensor **tensors;
+};
+
+/* ---- types ---------------------------------------------------------------------------------- */
+
+static const struct ggml_type_info type_table[GGML_N_TYPES] = {
+    [GGML_TYPE_F32] = {"F32", 1, 4},
+    [GGML_TYPE_F16] = {"F16", 1, 2},
+    [GGML_TYPE_Q4_0] = {"Q4_0", 32, 18},
+    [GGML_TYPE_Q4_1] = {"Q4_1", 32, 20},
+    [GGML_TYPE_Q5_0] = {"Q5_0", 32, 22},
+    [GGML_TYPE_Q5_1] = {"Q5_1", 32, 24},
+    [GGML_TYPE_Q8_0] = {"Q8_0", 32, 34},
+    [GGML_TYPE_Q8_1] = {"Q8_1", 32, 36},
+    [GGML_TYPE_Q2_K] = {"Q2_K", 256, 84},
+    [GGML_TYPE_Q3_K] = {"Q3_K", 256, 110},
+    [GGML_TYPE_Q4_K] = {"Q4_K", 256, 144},
+    [GGML_TYPE_Q5_K] = {"Q5_K", 256, 176},
+    [GGML_TYPE_Q6_K] = {"Q6_K", 256, 210},
+    [GGML_TYPE_Q8_K] = {"Q8_K", 256, 292},
+    [GGML_TYPE_IQ2_XXS] = {"IQ2_XXS", 256, 66},
+    [GGML_TYPE_IQ2_XS] = {"IQ2_XS", 256, 74},
+    [GGML_TYPE_IQ3_XXS] = {"IQ3_XXS", 256, 98},
+    [GGML_TYPE_IQ1_S] = {"IQ1_S", 256, 50},
+    [GGML_TYPE_IQ4_NL] = {"IQ4_NL", 32, 18},
+    [GGML_TYPE_IQ3_S] = {"IQ3_S", 256, 110},
+    [GGML_TYPE_IQ2_S] = {"IQ2_S", 256, 82},
+    [GGML_TYPE_IQ4_XS] = {"IQ4_XS", 256, 136},
+    [GGML_TYPE_I8] = {"I8", 1, 1},
+    [GGML_TYPE_I16] = {"I16", 1, 2},
+    [GGML_TYPE_I32] = {"I32", 1, 4},
+    [GGML_TYPE_I64] = {"I64", 1, 8},
+    [GGML_TYPE_F64] = {"F64", 1, 8},
+    [GGML_TYPE_IQ1_M] = {"IQ1_M", 256, 56},
+    [GGML_TYPE_BF16] = {"BF16", 1, 2},
+    [GGML_TYPE_TQ1_0] = {"TQ1_0", 256, 54},
+    [GGML_TYPE_TQ2_0] = {"TQ2_0", 256, 66},
+    [GGML_TYPE_MXFP4] = {"MXFP4", 32, 17},
+    [GGML_TYPE_NVFP4] = {"NVFP4", 64, 36},
+};
+
+const struct ggml_type_info *ggml_type_info(uint32_t type) {
+    return type < GGML_N_TYPES && type_table[type].name ? &type_table[type] : NULL;
+}
+
+/* What a getter asks for: the types of one class are converted to each other. */
+enum value_class { CLASS_INT, CLASS_FLOAT, CLASS_BOOL, CLASS_STRING, CLASS_ARRAY };
+
+static const struct {
+    const char *name;
+    size_t bytes; // of one element; of a string's length
+    enum value_class class;
+} value_table[] = {
+    [GGUF_UINT8] = {"u8", 1, CLASS_INT},         [GGUF_INT8] = {"i8", 1, CLASS_INT},
+    [GGUF_UINT16] = {"u16", 2, CLASS_INT},       [GGUF_INT16] = {"i16", 2, CLASS_INT},
+    [GGUF_UINT32] = {"u32", 4, CLASS_INT},       [GGUF_INT32] = {"i32", 4, CLASS_INT},
+    [GGUF_FLOAT32] = {"f32", 4, CLASS_FLOAT},    [GGUF_BOOL] = {"bool", 1, CLASS_BOOL},
+    [GGUF_STRING] = {"string", 8, CLASS_STRING}, [GGUF_ARRAY] = {"array", 0, CLASS_ARRAY},
+    [GGUF_UINT64] = {"u64", 8, CLASS_INT},       [GGUF_INT64] = {"i64", 8, CLASS_INT},
+    [GGUF_FLOAT64] = {"f64", 8, CLASS_FLOAT},
+};
+#define N_VALUE_TYPES (sizeof value_table / sizeof value_table[0])
+
+const char *gguf_type_name(enum gguf_type type) {
+    return (size_t)type < N_VALUE_TYPES ? value_table[type].name : "unknown";
+}
+
+/* ---- reading within bounds ------------------------------------------------------------------- */
+
+struct reader {
+    const uint8_t *buf;
+    size_t size;
+    size_t pos;           // <= size
+    const char *kind;     // what is being read, for messages: "key", "tensor"
+    size_t i;             // which one
+    struct gguf_str name; // its name, once known
+    struct error *err;
+};
+
+PRINTF_LIKE(2, 3) static int fail(const struct reader *r, const char *format, ...) {
+    char what[320];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    if (!r->kind) return error_set(r->err, "%s", what);
+    if (!r->name.data) return error_set(r->err, "%s %zu: %s", r->kind, r->i, what);
+    int len = r->name.len < 100 ? (int)r->name.len : 100;
+    return error_set(r->err, "%.*s%s: %s", len, r->name.data, r->name.len > 100 ? "..." : "", what);
+}
+
+/* The next n bytes, or NULL with an error that says what they were to be. */
+static const uint8_t *take(struct reader *r, uint64_t n, const char *what) {
+    if (n > r->size - r->pos) {
+        fail(r, "%s needs %llu bytes at offset %zu, the file ends after %zu: truncated?", what,
+             (unsigned long long)n, r->pos, r->size);
+        return NULL;
+    }
+    const uint8_t *p = r->buf + r->pos;
+    r->pos += (size_t)n;
+    return p;
+}
+
+static int take_u32(struct reader *r, uint32_t *value, const char *what) {
+    const uint8_t *p = take(r, sizeof *value, what);
+    if (!p) return -1;
+    memcpy(value, p, sizeof *value);
+    return 0;
+}
+
+static int take_u64(struct reader *r, uint64_t *value, const char *what) {
+    const uint8_t *p = take(r, sizeof *value, what);
+    if (!p) return -1;
+    memcpy(value, p, sizeof *value);
+    return 0;
+}
+
+static int take_str(struct reader *r, struct gguf_str *s, const char *what) {
+    uint64_t len;
+    if (take_u64(r, &len, what) != 0) return -1;
+    const uint8_t *p = take(r, len, what);
+    if (!p) return -1;
+    *s = (struct gguf_str){(const char *)p, (size_t)len};
+    return 0;
+}
+
+/* ---- metadata -------------------------------------------------------------------------------- */
+
+/* Bytes are compared first, so that the order is that of strcmp. */
+static int str_compare(struct gguf_str a, struct gguf_str b) {
+    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static int kv_compare(const void *a, const void *b) {
+    const struct gguf_kv *const *x = a, *const *y = b;
+    return str_compare((*x)->key, (*y)->key);
+}
+
+static int tensor_compare(const void *a, const void *b) {
+    const struct gguf_tensor *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static int tensor_compare_place(const void *a, const void *b) {
+    const struct gguf_tensor *const *x = a, *const *y = b;
+    uintptr_t p = (uintptr_t)(*x)->data, q = (uintptr_t)(*y)->data;
+    return (p > q) - (p < q);
+}
+
+static int read_header(struct reader *r, uint64_t *n_kv, uint64_t *n_tensors, uint32_t *version) {
+    if (r->size < 4 || memcmp(r->buf, "GGUF", 4) != 0) {
+        return fail(r, "not a GGUF file: it begins with \"%.*s\", expected \"GGUF\"",
+                    r->size < 4 ? (int)r->size : 4, (const char *)r->buf);
+    }
+    r->pos = 4;
+    if (take_u32(r, version, "the version") != 0) return -1;
+    if (*version != 0 && (*version & 0xffff) == 0) {
+        return fail(r, "a big-endian GGUF file (version 0x%08x): little-endian is expected",
+                    (unsigned)*version);
+    }
+    if (*version != 2 && *version != 3) {
+        return fail(r, "GGUF version %u is not supported, expected 2 or 3", (unsigned)*version);
+    }
+    if (take_u64(r, n_tensors, "n_tensors") != 0 || take_u64(r, n_kv, "n_kv") != 0) return -1;
+    size_t remain = r->size - r->pos;
+    if (*n_kv > remain / KV_MIN_BYTES) {
+        return fail(r, "n_kv is %llu, but the %zu bytes after the header hold at most %zu keys",
+                    (unsigned long long)*n_kv, remain, remain / KV_MIN_BYTES);
+    }
+    remain -= (size_t)*n_kv * KV_MIN_BYTES;
+    if (*n_tensors > remain / TENSOR_MIN_BYTES) {
+        return fail(r, "n_tensors is %llu, but the file of %zu bytes holds at most %zu",
+                    (unsigned long long)*n_tensors, r->size, remain / TENSOR_MIN_BYTES);
+    }
+    return 0;
+}
+
+/* kv->n values of kv->elem_type; kv->data is where they begin. */
+static int read_values(struct reader *r, struct gguf_kv *kv) {
+    size_t bytes = value_table[kv->elem_type].bytes, remain = r->size - r->pos;
+    if (kv->n > remain / bytes) {
+        return fail(r,
+                    "%llu x %s needs at least %zu bytes each at offset %zu, the file ends after "
+                    "%zu: truncated?",
+                    (unsigned long long)kv->n, gguf_type_name(kv->elem_type), bytes, r->pos,
+                    r->size);
+    }
+    kv->data = r->buf + r->pos;
+    if (kv->elem_type != GGUF_STRING) {
+        r->pos += (size_t)kv->n * bytes;
+        return 0;
+    }
+    struct gguf_str s;
+    for (uint64_t i = 0; i < kv->n; i++) {
+        if (take_str(r, &s, "a string") != 0) return -1;
+    }
+    return 0;
+}
+
+static int read_kv(struct reader *r, struct gguf_kv *kv) {
+    r->name.data = NULL;
+    if (take_str(r, &kv->key, "the key") != 0) return -1;
+    if (kv->key.len == 0) return fail(r, "the key is empty");
+    r->name = kv->key;
+    if (kv->key.len > MAX_KEY) {
+        return fail(r, "the key has %zu bytes, at most %d are allowed", kv->key.len, MAX_KEY);
+    }
+    uint32_t type, elem_type;
+    if (take_u32(r, &type, "the value's type") != 0) return -1;
+    if (type >= N_VALUE_TYPES) {
+        return fail(r, "value type %u is unknown, expected 0 to %zu", (unsigned)type,
+                    N_VALUE_TYPES - 1);
+    }
+    elem_type = type;
+    kv->n = 1;
+    if (type == GGUF_ARRAY) {
+        if (take_u32(r, &elem_type, "the array's type") != 0) return -1;
+        if (elem_type == GGUF_ARRAY) return fail(r, "arrays of arrays are not supported");
+        if (elem_type >= N_VALUE_TYPES) {
+            return fail(r, "array element type %u is unknown, expected 0 to %zu",
+                        (unsigned)elem_type, N_VALUE_TYPES - 1);
+        }
+        if (take_u64(r, &kv->n, "the array's count") != 0) return -1;
+    }
+    kv->type = (enum gguf_type)type;
+    kv->elem_type = (enum gguf_type)elem_type;
+    return read_values(r, kv);
+}
+
+/* Sorts the keys for gguf_find and refuses a key that occurs twice. */
+static int index_keys(struct gguf *g, const struct reader *r) {
+    const struct gguf_kv **sorted = calloc(g->n_kv + 1, sizeof *sorted);
+    if (!sorted) return fail(r, "out of memory for %zu keys", g->n_kv);
+    g->index->kv = sorted;
+    for (size_t i = 0; i < g->n_kv; i++) sorted[i] = &g->kv[i];
+    qsort(sorted, g->n_kv, sizeof *sorted, kv_compare);
+    for (size_t i = 1; i < g->n_kv; i++) {
+        if (kv_compare(&sorted[i - 1], &sorted[i]) != 0) continue;
+        struct reader at = *r;
+        at.kind = "key";
+        at.name = sorted[i]->key;
+        return fail(&at, "the key occurs twice");
+    }
+    return 0;
+}
+
+static int read_keys(struct reader *r, struct gguf *g, uint64_t n_kv) {
+    g->kv = calloc((size_t)n_kv + 1, sizeof *g->kv);
+    if (!g->kv) return fail(r, "out of memory for %llu keys", (unsigned long long)n_kv);
+    g->n_kv = (size_t)n_kv;
+    r->kind = "key";
+    for (r->i = 0; r->i < g->n_kv; r->i++) {
+        if (read_kv(r, &g->kv[r->i]) != 0) return -1;
+    }
+    r->kind = NULL;
+    return index_keys(g, r);
+}
+
+/* ---- tensors --------------------------------------------------------------------------------- */
+
+/* "4096 x 14336 Q5_K" for messages. */
+static const char *describe(const struct gguf_tensor *t, char text[static 128]) {
+    int len = 0;
+    for (int d = 0; d < t->n_dims; d++) {
+        len += snprintf(text + len, 128 - (size_t)len, "%s%llu", d ? " x " : "",
+                        (unsigned long long)t->ne[d]);
+    }
+    const struct ggml_type_info *info = ggml_type_info(t->type);
+    if (info) {
+        snprintf(text + len, 128 - (size_t)len, " %s", info->name);
+    } else {
+        snprintf(text + len, 128 - (size_t)len, " of type %u", (unsigned)t->type);
+    }
+    return text;
+}
+
+static int read_name(struct reader *r, char name[MAX_NAME]) {
+    struct gguf_str s;
+    r->name.data = NULL;
+    if (take_str(r, &s, "the name") != 0) return -1;
+    if (s.len == 0) return fail(r, "the name is empty");
+    r->name = s;
+    if (s.len >= MAX_NAME) {
+        return fail(r, "the tensor's name has %zu bytes, at most %d are allowed", s.len,
+                    MAX_NAME - 1);
+    }
+    if (memchr(s.data, 0, s.len)) return fail(r, "the tensor's name contains a zero byte");
+    memcpy(name, s.data, s.len);
+    name[s.len] = '\0';
+    return 0;
+}
+
+/* No dimension at all is one weight, and a dimension of 0 no weight, as in ggml. */
+static int read_shape(struct reader *r, struct gguf_tensor *t) {
+    uint32_t n_dims;
+    if (take_u32(r, &n_dims, "n_dims") != 0) return -1;
+    if (n_dims > 4) {
+        return fail(r, "the tensor has %u dimensions, at most 4 are allowed", (unsigned)n_dims);
+    }
+    t->n_dims = n_dims ? (int)n_dims : 1;
+    uint64_t n = 1;
+    for (uint32_t d = 0; d < 4; d++) {
+        t->ne[d] = 1;
+        if (d < n_dims && take_u64(r, &t->ne[d], "a dimension") != 0) return -1;
+        if (t->ne[d] > INT64_MAX || (n && t->ne[d] > INT64_MAX / n)) {
+            return fail(r, "dimension %u is %llu: the tensor would have more than 2^63 weights",
+                        (unsigned)d, (unsigned long long)t->ne[d]);
+        }
+        n *= t->ne[d];
+    }
+    return 0;
+}
+
+/* Name, shape, type and place of one tensor. t->nbytes is set; t->data waits for place_tensor. */
+static int read_tensor(struct reader *r, struct gguf_tensor *t, char name[MAX_NAME],
+                       uint64_t *offset) {
+    if (read_name(r, name) != 0 || read_shape(r, t) != 0) return -1;
+    t->name = name;
+    if (take_u32(r, &t->type, "the tensor's type") != 0) return -1;
+    if (take_u64(r, offset, "the tensor's offset") != 0) return -1;
+    const struct ggml_type_info *info = ggml_type_info(t->type);
+    if (!info) return 0;
+    if (t->ne[0] % (uint64_t)info->block_len != 0) {
+        return fail(r, "rows of %llu weights are no whole number of %s blocks of %d",
+                    (unsigned long long)t->ne[0], info->name, info->block_len);
+    }
+    uint64_t blocks = t->ne[0] / (uint64_t)info->block_len * t->ne[1] * t->ne[2] * t->ne[3];
+    if (blocks > r->size / (size_t)info->block_bytes) {
+        char text[128];
+        return fail(r, "%s needs %llu blocks of %d bytes, the file has %zu bytes: truncated?",
+                    describe(t, text), (unsigned long long)blocks, info->block_bytes, r->size);
+    }
+    t->nbytes = (size_t)blocks * (size_t)info->block_bytes;
+    return 0;
+}
+
+/* offset counts from the aligned start of the data. */
+static int place_tensor(struct reader *r, const struct gguf *g, struct gguf_tensor *t,
+                        uint64_t offset) {
+    r->name = (struct gguf_str){t->name, strlen(t->name)};
+    if (offset % g->alignment != 0) {
+        return fail(r, "the offset %llu is no multiple of general.alignment %zu",
+                    (unsigned long long)offset, g->alignment);
+    }
+    if (!ggml_type_info(t->type)) return 0;
+    uint64_t base = r->pos, size = r->size;
+    base += (g->alignment - base % g->alignment) % g->alignment;
+    if (base > size || offset > size - base || t->nbytes > size - base - offset) {
+        char text[128];
+        return fail(r,
+                    "%s needs %zu bytes at offset %llu + %llu, the file ends after %zu: truncated?",
+                    describe(t, text), t->nbytes, (unsigned long long)base,
+                    (unsigned long long)offset, r->size);
+    }
+    t->data = r->buf + base + offset;
+    return 0;
+}
+
+/* Tensors that share bytes come from a damaged or hostile file. Refusing them bounds the sum of all
+ * tensors by the file's length: nothing that is computed from shapes can outgrow it. */
+static int check_overlap(const struct reader *r, const struct gguf *g) {
+    const struct gguf_tensor **sorted = calloc(g->n_tensors + 1, sizeof *sorted);
+    if (!sorted) return fail(r, "out of memory for %zu tensors", g->n_tensors);
+    size_t n = 0;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        if (g->tensors[i].nbytes > 0) sorted[n++] = &g->tensors[i];
+    }
+    qsort(sorted, n, sizeof *sorted, tensor_compare_place);
+    int result = 0;
+    for (size_t i = 1; i < n && result == 0; i++) {
+        const uint8_t *end = (const uint8_t *)sorted[i - 1]->data + sorted[i - 1]->nbytes;
+        if (end > (const uint8_t *)sorted[i]->data) {
+            result = error_set(r->err, "%s and %s overlap in the file", sorted[i - 1]->name,
+                               sorted[i]->name);
+        }
+    }
+    free(sorted);
+    return result;
+}
+
+static int read_tensors(struct reader *r, struct gguf *g, uint64_t n_tensors) {
+    size_t n = (size_t)n_tensors;
+    uint64_t *offsets = calloc(n + 1, sizeof *offsets);
+    g->tensors = calloc(n + 1, sizeof *g->tensors);
+    g->maps->names = calloc(n + 1, sizeof *g->maps->names);
+    int result = -1;
+    if (!offsets || !g->tensors || !g->maps->names) {
+        fail(r, "out of memory for %zu tensors", n);
+        goto done;
+    }
+    g->n_tensors = n;
+    r->kind = "tensor";
+    for (r->i = 0; r->i < n; r->i++) {
+        if (read_tensor(r, &g->tensors[r->i], g->maps->names[r->i], &offsets[r->i]) != 0) goto done;
+    }
+    for (r->i = 0; r->i < n; r->i++) {
+        if (place_tensor(r, g, &g->tensors[r->i], offsets[r->i]) != 0) goto done;
+    }
+    r->kind = NULL;
+    result = check_overlap(r, g);
+done:
+    free(offsets);
+    return result;
+}
+
+/* Sorts the tensors for gguf_find_tensor and refuses a name that occurs twice. */
+static int index_tensors(struct gguf *g, struct error *err) {
+    const struct gguf_tensor **sorted = calloc(g->n_tensors + 1, sizeof *sorted);
+    if (!sorted) return error_set(err, "out of memory for %zu tensors", g->n_tensors);
+    g->index->tensors = sorted;
+    for (size_t i = 0; i < g->n_tensors; i++) sorted[i] = &g->tensors[i];
+    qsort(sorted, g->n_tensors, sizeof *sorted, tensor_compare);
+    for (size_t i = 1; i < g->n_tensors; i++) {
+        if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0) {
+            return error_set(err, "%s: the tensor's name occurs twice", sorted[i]->name);
+        }
+    }
+    return 0;
+}
+
+/* ---- whole files ----------------------------------------------------------------------------- */
+
+/* The format asks for a multiple of 8: with it every block and float in the map is aligned. */
+static int read_alignment(struct gguf *g, struct error *err) {
+    uint32_t alignment = 32;
+    if (gguf_get_u32(g, "general.alignment", &alignment, err) < 0) return -1;
+    if (alignment < 8 || (alignment & (alignment - 1)) != 0) {
+        return error_set(err, "general.alignment is %u, expected a power of two from 8 on",
+                         (unsigned)alignment);
+    }
+    g->alignment = alignment;
+    return 0;
+}
+
+/* Parses one file, all but the index of tensors. Takes over the map (addr NULL: none to take). */
+static int parse_part(struct gguf *g, struct gguf_map map, const void *buf, struct error *err) {
+    struct reader r = {.buf = buf, .size = map.len, .err = err};
+    *g = (struct gguf){.mapped_bytes = map.len};
+    g->maps = calloc(1, sizeof *g->maps);
+    g->index = calloc(1, sizeof *g->index);
+    if (!g->maps || !g->index) {
+        if (map.addr) munmap(map.addr, map.len);
+        return error_set(err, "out of memory");
+    }
+    g->maps[0] = map;
+    g->n_maps = 1;
+    uint64_t n_kv = 0, n_tensors = 0;
+    if (read_header(&r, &n_kv, &n_tensors, &g->version) != 0) return -1;
+    if (read_keys(&r, g, n_kv) != 0) return -1;
+    if (read_alignment(g, err) != 0) return -1;
+    return read_tensors(&r, g, n_tensors);
+}
+
+int gguf_parse(struct gguf *g, const void *buf, size_t size, struct error *err) {
+    if (parse_part(g, (struct gguf_map){.len = size}, buf, err) != 0 ||
+        index_tensors(g, err) != 0) {
+        gguf_close(g);
+        return -1;
+    }
+    return 0;
+}
+
+static int map_fd(int fd, const char *path, struct gguf_map *map, struct error *err) {
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return error_set(err, "cannot examine %.300s: %s", path, strerror(errno));
+    if (S_ISDIR(st.st_mode)) return error_set(err, "%.300s is a directory, expected a file", path);
+    if (!S_ISREG(st.st_mode)) {
+        return error_set(err, "%.300s is a device or a pipe, expected a file", path);
+    }
+    if (st.st_size <= 0) return error_set(err, "%.300s is empty, expected a GGUF file", path);
+    if ((uintmax_t)st.st_size > SIZE_MAX) {
+        return error_set(err, "%.300s is too large for this machine's addresses", path);
+    }
+    map->len = (size_t)st.st_size;
+    void *addr = mmap(NULL, map->len, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (addr == MAP_FAILED) return error_set(err, "cannot map %.300s: %s", path, strerror(errno));
+    map->addr = addr;
+    return 0;
+}
+
+/* Opens and parses one file. O_NONBLOCK: opening a pipe that nobody writes to must not wait. */
+static int open_part(struct gguf *g, const char *path, struct error *err) {
+    struct gguf_map map = {0};
+    *g = (struct gguf){0};
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) return error_set(err, "cannot open %.300s: %s", path, strerror(errno));
+    int result = map_fd(fd, path, &map, err);
+    close(fd);
+    if (result != 0) return -1;
+    struct error inner = {""};
+    if (parse_part(g, map, map.addr, &inner) == 0) return 0;
+    return error_set(err, "%.200s: %s", path, inner.text);
+}
+
+/* Moves the part's tensors and its map to the end of g's. */
+static int append_part(struct gguf *g, struct gguf *part, struct error *err) {
+    size_t n = g->n_tensors + part->n_tensors;
+    struct gguf_tensor *tensors = realloc(g->tensors, (n + 1) * sizeof *tensors);
+    if (tensors) g->tensors = tensors;
+    struct gguf_map *maps = realloc(g->maps, (g->n_maps + 1) * sizeof *maps);
+    if (maps) g->maps = maps;
+    if (!tensors || !maps) return error_set(err, "out of memory for %zu tensors", n);
+    memcpy(tensors + g->n_tensors, part->tensors, part->n_tensors * sizeof *tensors);
+    g->n_tensors = n;
+    g->maps[g->n_maps++] = part->maps[0];
+    g->mapped_bytes += part->mapped_bytes;
+    part->n_maps = 0; // g's now
+    return 0;
+}
+
+/* Opens part no (0-based) of the split file g, and takes over its tensors. */
+static int open_next_part(struct gguf *g, const char *path, uint32_t no, uint32_t count,
+                          struct error *err) {
+    struct gguf part;
+    uint32_t part_no = UINT32_MAX, part_count = count;
+    int result = open_part(&part, path, err);
+    if (result == 0 && (gguf_get_u32(&part, "split.no", &part_no, err) < 0 ||
+                        gguf_get_u32(&part, "split.count", &part_count, err) < 0)) {
+        result = -1;
+    } else if (result == 0 && (part_no != no || part_count != count)) {
+        result = error_set(err, "%.300s: expected split.no %u of %u, found %u of %u", path,
+                           (unsigned)no, (unsigned)count, (unsigned)part_no, (unsigned)part_count);
+    }
+    if (result == 0) result = append_part(g, &part, err);
+    gguf_close(&part);
+    return result;
+}
+
+/* Whether the first part, open in g, stands alone; if not, opens the others beside it. llama.cpp
+ * goes by split.count too: the name alone makes no split file. */
+static int open_split(struct gguf *g, const char *path, struct error *err) {
+    uint32_t no = 0, count = 1, n_tensors = 0;
+    if (gguf_get_u32(g, "split.count", &count, err) < 0) return -1;
+    if (count <= 1) return 0;
+    if (gguf_get_u32(g, "split.no", &no, err) < 0) return -1;
+    if (no != 0) {
+        return error_set(err, "%.300s is part %u of %u: open the first part", path,
+                         (unsigned)no + 1, (unsigned)count);
+    }
+    char suffix[2 * MAX_SPLIT_SUFFIX];
+    snprintf(suffix, sizeof suffix, "-%05u-of-%05u.gguf", 1u, (unsigned)count);
+    size_t path_len = strlen(path), suffix_len = strlen(suffix);
+    if (path_len < suffix_len || strcmp(path + path_len - suffix_len, suffix) != 0) {
+        return error_set(err, "%.300s is the first of %u parts, its name must end in %s", path,
+                         (unsigned)count, suffix);
+    }
+    char *name = malloc(path_len + MAX_SPLIT_SUFFIX);
+    if (!name) return error_set(err, "out of memory");
+    int result = 0;
+    for (uint32_t i = 1; i < count && result == 0; i++) {
+        snprintf(name, path_len + MAX_SPLIT_SUFFIX, "%.*s-%05u-of-%05u.gguf",
+                 (int)(path_len - suffix_len), path, (unsigned)i + 1, (unsigned)count);
+        result = open_next_part(g, name, i, count, err);
+    }
+    free(name);
+    if (result != 0) return -1;
+    int found = gguf_get_u32(g, "split.tensors.count", &n_tensors, err);
+    if (found < 0) return -1;
+    if (found && n_tensors != g->n_tensors) {
+        return error_set(err, "%.300s: split.tensors.count is %u, the %u parts have %zu", path,
+                         (unsigned)n_tensors, (unsigned)count, g->n_tensors);
+    }
+    return 0;
+}
+
+int gguf_open(struct gguf *g, const char *path, struct error *err) {
+    if (open_part(g, path, err) != 0 || open_split(g, path, err) != 0 ||
+        index_tensors(g, err) != 0) {
+        gguf_close(g);
+        return -1;
+    }
+    return 0;
+}
+
+void gguf_close(struct gguf *g) {
+    if (g->index) {
+        free(g->index->kv);
+        free(g->index->tensors);
+    }
+    for (size_t i = 0; i < g->n_maps; i++) {
+        free(g->maps[i].names);
+        if (g->maps[i].addr) munmap(g->maps[i].addr, g->maps[i].len);
+    }
+    free(g->index);
+    free(g->maps);
+    free(g->kv);
+    free(g->tensors);
+    *g = (struct gguf){0};
+}
+
+/* ---- lookups --------------------------------------------------------------------------------- */
+
+const struct gguf_kv *gguf_find(const struct gguf *g, const char *key) {
+    struct gguf_kv probe = {.key = {key, strlen(key)}};
+    const struct gguf_kv *probe_at = &probe;
+    if (g->n_kv == 0) return NULL;
+    const struct gguf_kv **found =
+        bsearch(&probe_at, g->index->kv, g->n_kv, sizeof *g->index->kv, kv_compare);
+    return found ? *found : NULL;
+}
+
+const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, const char *name) {
+    struct gguf_tensor probe = {.name = name};
+    const struct gguf_tensor *probe_at = &probe;
+    if (g->n_tensors == 0) return NULL;
+    const struct gguf_tensor **found = bsearch(&probe_at, g->index->tensors, g->n_tensors,
+                                               sizeof *g->index->tensors, tensor_compare);
+    return found ? *found : NULL;
+}
+
+/* The scalar of a class under key: 1, 0 or -1 as the getters say. */
+static int find_scalar(const struct gguf *g, const char *key, enum value_class class,
+                       const char *expected, const struct gguf_kv **kv, struct error *err) {
+    *kv = gguf_find(g, key);
+    if (!*kv) return 0;
+    if (value_table[(*kv)->type].class == class) return 1;
+    return error_set(err, "%s: expected %s, found %s%s", key, expected,
+                     (*kv)->type == GGUF_ARRAY ? "array of " : "",
+                     gguf_type_name((*kv)->elem_type));
+}
+
+int gguf_get_u32(const struct gguf *g, const char *key, uint32_t *value, struct error *err) {
+    const struct gguf_kv *kv;
+    int found = find_scalar(g, key, CLASS_INT, "an integer", &kv, err);
+    if (found <= 0) return found;
+    int64_t v = gguf_int_at(kv, 0);
+    if (v < 0 || v > UINT32_MAX) {
+        return error_set(err, "%s: %lld does not fit, expected 0 to 4294967295", key, (long long)v);
+    }
+    *value = (uint32_t)v;
+    return 1;
+}
+
+int gguf_get_f32(const struct gguf *g, const char *key, float *value, struct error *err) {
+    const struct gguf_kv *kv;
+    int found = find_scalar(g, key, CLASS_FLOAT, "a float", &kv, err);
+    if (found <= 0) return found;
+    double v = gguf_f32_at(kv, 0);
+    if (isfinite(v) && fabs(v) > (double)FLT_MAX) {
+        return error_set(err, "%s: %g does not fit a 32-bit float", key, v);
+    }
+    *value = (float)v;
+    return 1;
+}
+
+int gguf_get_bool(const struct gguf *g, const char *key, bool *value, struct error *err) {
+    const struct gguf_kv *kv;
+    int found = find_scalar(g, key, CLASS_BOOL, "a bool", &kv, err);
+    if (found > 0) *value = gguf_int_at(kv, 0) != 0;
+    return found;
+}
+
+int gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *value, struct error *err) {
+    const struct gguf_kv *kv;
+    int found = find_scalar(g, key, CLASS_STRING, "a string", &kv, err);
+    if (found > 0) {
+        const uint8_t *cursor = kv->data;
+        *value = gguf_next_str(&cursor);
+    }
+    return found;
+}
+
+int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type elem_type,
+                   const struct gguf_kv **array, struct error *err) {
+    static const char *const plural[] = {"integers", "floats", "bools", "strings", "arrays"};
+    const struct gguf_kv *kv = gguf_find(g, key);
+    if (!kv) return 0;
+    enum value_class class = value_table[elem_type].class;
+    if (kv->type != GGUF_ARRAY || value_table[kv->elem_type].class != class) {
+        return error_set(err, "%s: expected an array of %s, found %s%s", key, plural[class],
+                         kv->type == GGUF_ARRAY ? "array of " : "", gguf_type_name(kv->elem_type));
+    }
+    *array = kv;
+    return 1;
+}
+
+/* A value of the given C type from bytes that need not be aligned. */
+#define VALUE_AT(ctype, p, i) \
+    (*(const ctype *)memcpy(&(ctype){0}, (p) + (size_t)(i) * sizeof(ctype), sizeof(ctype)))
+
+int64_t gguf_int_at(const struct gguf_kv *kv, uint64_t i) {
+    switch (kv->elem_type) {
+    case GGUF_UINT8:
+        return VALUE_AT(uint8_t, kv->data, i);
+    case GGUF_INT8:
+        return VALUE_AT(int8_t, kv->data, i);
+    case GGUF_UINT16:
+        return VALUE_AT(uint16_t, kv->data, i);
+    case GGUF_INT16:
+        return VALUE_AT(int16_t, kv->data, i);
+    case GGUF_UINT32:
+        return VALUE_AT(uint32_t, kv->data, i);
+    case GGUF_INT32:
+        return VALUE_AT(int32_t, kv->data, i);
+    case GGUF_INT64:
+        return VALUE_AT(int64_t, kv->data, i);
+    case GGUF_BOOL:
+        return VALUE_AT(uint8_t, kv->data, i) != 0;
+    case GGUF_UINT64: {
+        uint64_t v = VALUE_AT(uint64_t, kv->data, i);
+        return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+    }
+    default:
+        return 0;
+    }
+}
+
+double gguf_f32_at(const struct gguf_kv *kv, uint64_t i) {
+    if (kv->elem_type == GGUF_FLOAT64) return VALUE_AT(double, kv->data, i);
+    if (kv->elem_type == GGUF_FLOAT32) return (double)VALUE_AT(float, kv->data, i);
+    return 0;
+}
+
+struct gguf_str gguf_next_str(const uint8_t **cursor) {
+    uint64_t len;
+    memcpy(&len, *cursor, sizeof len);
+    struct gguf_str s = {(const char *)*cursor + sizeof len, (size_t)len};
+    *cursor += sizeof len + s.len;
+    return s;
+}
+
+bool gguf_str_eq(struct gguf_str s, const char *text) {
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}

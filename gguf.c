@@ -23,10 +23,9 @@
  * is allocated for them. */
 #define KV_MIN_BYTES (8 + 1 + 4 + 1)         // key of one byte, type, value of one byte
 #define TENSOR_MIN_BYTES (8 + 1 + 4 + 4 + 8) // name of one byte, n_dims 0, type, offset
-#define HEADER_BYTES 24
-#define MAX_KEY 65535       // the format's limit
-#define MAX_NAME 64         // ggml's GGML_MAX_NAME, with the NUL
-#define MAX_SPLIT_SUFFIX 22 // "-00001-of-00003.gguf", NUL, and one to spare
+#define MAX_KEY 65535                        // the format's limit
+#define MAX_NAME 64                          // ggml's GGML_MAX_NAME, with the NUL
+#define MAX_SPLIT_SUFFIX 22                  // "-00001-of-00003.gguf", NUL, and one to spare
 
 struct gguf_map {
     void *addr; // NULL: borrowed from the caller of gguf_parse
@@ -77,6 +76,8 @@ static const struct ggml_type_info type_table[GGML_N_TYPES] = {
     [GGML_TYPE_TQ2_0] = {"TQ2_0", 256, 66},
     [GGML_TYPE_MXFP4] = {"MXFP4", 32, 17},
     [GGML_TYPE_NVFP4] = {"NVFP4", 64, 36},
+    [GGML_TYPE_Q1_0] = {"Q1_0", 128, 18},
+    [GGML_TYPE_Q2_0] = {"Q2_0", 64, 18},
 };
 
 const struct ggml_type_info *ggml_type_info(uint32_t type) {

@@ -34,8 +34,9 @@ enum gguf_type {
     GGUF_FLOAT64,
 };
 
-/* Types of tensors, numbered as in the file. Only those with a block struct in quant.h can be
- * computed with; the sizes of the others are known so that --info can describe a file. */
+/* Types of tensors, numbered as in the file; the gaps were removed from the format. Only those with
+ * a block struct in quant.h can be computed with; the sizes of the others are known so that --info
+ * can describe a file. */
 enum ggml_type {
     GGML_TYPE_F32 = 0,
     GGML_TYPE_F16 = 1,
@@ -70,7 +71,9 @@ enum ggml_type {
     GGML_TYPE_TQ2_0 = 35,
     GGML_TYPE_MXFP4 = 39,
     GGML_TYPE_NVFP4 = 40,
-    GGML_N_TYPES = 41,
+    GGML_TYPE_Q1_0 = 41,
+    GGML_TYPE_Q2_0 = 42,
+    GGML_N_TYPES,
 };
 
 /* How a tensor type is stored: rows are whole blocks of block_len weights in block_bytes bytes. */

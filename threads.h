@@ -2,6 +2,8 @@
 #ifndef THREADS_H
 #define THREADS_H
 
+#include <stdbool.h>
+
 #include "error.h"
 
 struct threads;
@@ -16,9 +18,17 @@ int threads_count(const struct threads *t);
  * are taken into account where the platform tells; at least 1. */
 int threads_default_count(void);
 
+/* The count behind it, for a machine whose /proc and /sys lie below `root` ("" is this one; tests
+ * make others) and a process that may run on the processors with allowed[cpu], cpu < n_cpu.
+ * With `physical`, the SMT siblings of one core count once. */
+int threads_usable(const char *root, const bool *allowed, int n_cpu, bool physical);
+
 /* Runs fn(arg, begin, end, thread) so that every i in 0..n-1 is in exactly one piece [begin, end)
- * and pieces hold `grain` items (the last one fewer). Idle threads take the next piece, so the
- * split does not decide which thread computes what; the caller returns when all are done. */
+ * and pieces hold `grain` >= 1 items (the last one fewer); thread is in 0..threads_count-1, and no
+ * two calls at the same time have the same one. Idle threads take the next piece, so the split
+ * does not decide which thread computes what; the caller returns when all are done, and sees all
+ * they wrote. With n <= grain or one thread it is one plain call fn(arg, 0, n, 0). Only one thread
+ * may call it at a time, and fn must not. */
 typedef void threads_fn(void *arg, long begin, long end, int thread);
 void parallel_for(struct threads *t, long n, long grain, threads_fn *fn, void *arg);
 

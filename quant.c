@@ -214,7 +214,7 @@ static void dequantize_row_bf16(const uint16_t *x, float *y, int64_t k) {
     for (int64_t i = 0; i < k; i++) y[i] = bf16_to_fp32(x[i]);
 }
 
-static void dequantize_row_f32(const float *x, float *y, int64_t k) {
+static void copy_row_f32(const float *x, float *y, int64_t k) {
     for (int64_t i = 0; i < k; i++) y[i] = x[i];
 }
 
@@ -222,7 +222,7 @@ static void dequantize_row_f32(const float *x, float *y, int64_t k) {
 static bool dequantize_by_type(uint32_t type, const void *x, float *y, int64_t k) {
     switch (type) {
     case GGML_TYPE_F32:
-        dequantize_row_f32(x, y, k);
+        copy_row_f32(x, y, k);
         return true;
     case GGML_TYPE_F16:
         dequantize_row_f16(x, y, k);
@@ -271,6 +271,343 @@ bool dequantize_supported(uint32_t type) {
 
 void dequantize_row(uint32_t type, const void *x, float *y, int64_t k) {
     bool supported = dequantize_by_type(type, x, y, k);
+    assert(supported);
+    (void)supported;
+}
+
+/* ---------------------------------------------------------------------------------------------
+ * Quantize. Only +, -, *, / and sqrtf, each rounded once and in a fixed order: the same bytes on
+ * every platform.
+ * ------------------------------------------------------------------------------------------- */
+
+/* To the nearest integer of lo..hi, halves away from zero; NaN becomes lo. */
+static inline int round_clamped(float v, float lo, float hi) {
+    v = v > lo ? v : lo;
+    v = v < hi ? v : hi;
+    int whole = (int)v;
+    float rest = v - (float)whole;
+    return whole + (rest >= 0.5f) - (rest <= -0.5f);
+}
+
+/* What a block can hold: NaN becomes 0 and everything else the nearest finite half, so that every
+ * scale and offset derived below is finite and no sum of squares overflows. */
+static void make_storable(const float *x, float *y, int n) {
+    for (int i = 0; i < n; i++) {
+        float v = x[i] == x[i] ? x[i] : 0;
+        v = v > -65504 ? v : -65504;
+        y[i] = v < 65504 ? v : 65504;
+    }
+}
+
+static float inverse_or_zero(float d) {
+    return d != 0 ? 1 / d : 0;
+}
+
+static void quantize_block_q8_0(const float *weights, block_q8_0 *y) {
+    float x[QK];
+    make_storable(weights, x, QK);
+    float max = 0;
+    for (int i = 0; i < QK; i++) max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
+    float d = max / 127, inverse = inverse_or_zero(d);
+    y->d = fp32_to_fp16(d);
+    for (int i = 0; i < QK; i++) y->qs[i] = (int8_t)round_clamped(x[i] * inverse, -127, 127);
+}
+
+static void range(const float *x, int n, float *min, float *max) {
+    *min = *max = x[0];
+    for (int i = 1; i < n; i++) {
+        *min = x[i] < *min ? x[i] : *min;
+        *max = x[i] > *max ? x[i] : *max;
+    }
+}
+
+static void quantize_block_q5_1(const float *weights, block_q5_1 *y) {
+    float x[QK];
+    make_storable(weights, x, QK);
+    float min, max;
+    range(x, QK, &min, &max);
+    float d = (max - min) / 31, inverse = inverse_or_zero(d);
+    y->d = fp32_to_fp16(d);
+    y->m = fp32_to_fp16(min);
+    memset(y->qh, 0, sizeof y->qh);
+    for (int j = 0; j < QK / 2; j++) {
+        int lo = round_clamped((x[j] - min) * inverse, 0, 31);
+        int hi = round_clamped((x[j + QK / 2] - min) * inverse, 0, 31);
+        y->qs[j] = (uint8_t)((lo & 15) | (hi & 15) << 4);
+        y->qh[j / 8] |= (uint8_t)(lo >> 4 << j % 8);
+        y->qh[j / 8 + 2] |= (uint8_t)(hi >> 4 << j % 8);
+    }
+}
+
+/* The K-quants try several step widths for a sub-block: round with each, correct the scale (and
+ * offset) for those integers by weighted least squares, keep the trial with the least weighted
+ * error. All sums are of the rest r that rounding left, in steps, so nothing large cancels. The
+ * inner loop runs over the trials: that vectorizes, and fixes the order of every sum. */
+enum { N_TRIALS = 16 };
+
+struct trials {
+    float inverse[N_TRIALS];                                                  // steps per unit of x
+    float q[N_TRIALS], qq[N_TRIALS], r[N_TRIALS], rq[N_TRIALS], rr[N_TRIALS]; // weighted sums
+};
+
+/* q = (x - base) * inverse rounded to lo..hi; inverse is set, the sums are made. */
+static void try_steps(struct trials *s, const float *x, const float *weight, int n, float base,
+                      float lo, float hi) {
+    struct trials sum = {.q = {0}};
+    memcpy(sum.inverse, s->inverse, sizeof sum.inverse);
+    for (int i = 0; i < n; i++) {
+        for (int t = 0; t < N_TRIALS; t++) {
+            float v = (x[i] - base) * sum.inverse[t];
+            float q = (float)round_clamped(v, lo, hi), r = v - q;
+            sum.q[t] += weight[i] * q;
+            sum.qq[t] += weight[i] * q * q;
+            sum.r[t] += weight[i] * r;
+            sum.rq[t] += weight[i] * r * q;
+            sum.rr[t] += weight[i] * r * r;
+        }
+    }
+    *s = sum;
+}
+
+/* How much an error of each weight of a Q4_K or Q5_K sub-block counts: |x[i]| plus the root mean
+ * square, as in ggml. */
+static void weights_k4(const float x[32], float weight[32]) {
+    float sum_x2 = 0;
+    for (int i = 0; i < 32; i++) sum_x2 += x[i] * x[i];
+    for (int i = 0; i < 32; i++) weight[i] = sqrtf(sum_x2 / 32) + fabsf(x[i]);
+}
+
+/* Fits x[i] ~ scale * q[i] - min with q[i] in 0..nmax and min >= 0. Trial t has
+ * nmax + first + t * step steps in the range. */
+static float fit_affine(const float x[32], const float weight[32], float nmax, float first,
+                        float step, float *min) {
+    float lo, hi, sum_w = 0;
+    range(x, 32, &lo, &hi);
+    if (lo > 0) lo = 0;
+    *min = -lo;
+    if (!(hi > lo)) return 0;
+
+    for (int i = 0; i < 32; i++) sum_w += weight[i];
+    struct trials s;
+    for (int t = 0; t < N_TRIALS; t++) s.inverse[t] = (nmax + first + (float)t * step) / (hi - lo);
+    try_steps(&s, x, weight, 32, lo, 0, nmax);
+
+    /* (x - lo) * inverse ~ (1 + a) * q + b, that is r ~ a * q + b. */
+    float best = INFINITY, scale = (hi - lo) / nmax;
+    for (int t = 0; t < N_TRIALS; t++) {
+        float det = sum_w * s.qq[t] - s.q[t] * s.q[t];
+        if (!(det > 0)) continue;
+        float a = (sum_w * s.rq[t] - s.q[t] * s.r[t]) / det;
+        float b = (s.qq[t] * s.r[t] - s.q[t] * s.rq[t]) / det, b_max = -lo * s.inverse[t];
+        if (b > b_max) { // the min would be negative, which the format cannot say
+            b = b_max;
+            a = (s.rq[t] - b * s.q[t]) / s.qq[t];
+        }
+        float error = s.rr[t] - 2 * (a * s.rq[t] + b * s.r[t]) + a * a * s.qq[t] +
+                      2 * a * b * s.q[t] + b * b * sum_w;
+        error /= s.inverse[t] * s.inverse[t];
+        if (error < best) {
+            best = error;
+            scale = (1 + a) / s.inverse[t];
+            *min = -lo - b / s.inverse[t];
+        }
+    }
+    return scale;
+}
+
+/* Fits x[i] ~ scale * q[i] with q[i] in -32..31, weighted by x[i] squared, as in ggml. The weight
+ * furthest from 0 goes to -32, where there is one step more: the scale may be negative. */
+static float fit_symmetric(const float x[16]) {
+    float weight[16], furthest = 0;
+    for (int i = 0; i < 16; i++) {
+        weight[i] = x[i] * x[i];
+        if (fabsf(x[i]) > fabsf(furthest)) furthest = x[i];
+    }
+    if (furthest == 0) return 0;
+    struct trials s;
+    for (int t = 0; t < N_TRIALS; t++) s.inverse[t] = -(31.2f + 0.1f * (float)t) / furthest;
+    try_steps(&s, x, weight, 16, 0, -32, 31);
+
+    float best = INFINITY, scale = furthest / -32;
+    for (int t = 0; t < N_TRIALS; t++) {
+        float a = s.rq[t] / s.qq[t];
+        float error = (s.rr[t] - a * s.rq[t]) / (s.inverse[t] * s.inverse[t]);
+        if (error < best) {
+            best = error;
+            scale = (1 + a) / s.inverse[t];
+        }
+    }
+    return scale;
+}
+
+static void set_scale_min_k4(int j, uint8_t scales[12], int sc, int m) {
+    if (j < 4) {
+        scales[j] = (uint8_t)sc;
+        scales[j + 4] = (uint8_t)m;
+    } else {
+        scales[j + 4] = (uint8_t)((sc & 15) | (m & 15) << 4);
+        scales[j - 4] |= (uint8_t)(sc >> 4 << 6);
+        scales[j] |= (uint8_t)(m >> 4 << 6);
+    }
+}
+
+/* The scale a half can hold that brings `max` to nmax steps. */
+static float storable_scale(float max, float nmax, ggml_half *half) {
+    *half = fp32_to_fp16(max / nmax);
+    return fp16_to_fp32(*half);
+}
+
+/* q[i] in 0..nmax nearest to x[i] ~ scale * q[i] - min; returns the weighted error. */
+static float round_sub_block(const float x[32], const float weight[32], float nmax, float scale,
+                             float min, uint8_t q[32]) {
+    float inverse = inverse_or_zero(scale), error = 0;
+    for (int i = 0; i < 32; i++) {
+        q[i] = (uint8_t)round_clamped((x[i] + min) * inverse, 0, nmax);
+        float e = scale * (float)q[i] - min - x[i];
+        error += weight[i] * e * e;
+    }
+    return error;
+}
+
+/* The fitted scale and min in 6 bits each. Rounding one shifts what is best for the other, so the
+ * neighbours of both are tried (Q5_K: 4 % less error for it). */
+static void round_scale_min(const float x[32], const float weight[32], float nmax, float d,
+                            float dmin, int *sc, int *m, uint8_t q[32]) {
+    int sc0 = *sc, m0 = *m;
+    float best = INFINITY;
+    for (int i = 0; i < 9; i++) {
+        uint8_t trial[32];
+        int sc1 = sc0 + i / 3 - 1, m1 = m0 + i % 3 - 1;
+        if (sc1 < 0 || sc1 > 63 || m1 < 0 || m1 > 63) continue;
+        float error = round_sub_block(x, weight, nmax, d * (float)sc1, dmin * (float)m1, trial);
+        if (error < best) {
+            best = error;
+            *sc = sc1;
+            *m = m1;
+            memcpy(q, trial, sizeof trial);
+        }
+    }
+}
+
+/* What Q4_K and Q5_K share: d, dmin and scales as stored, and the q[i] that go with them. */
+static void quantize_k4(const float x[QK_K], float nmax, float first, float step, ggml_half *d_out,
+                        ggml_half *dmin_out, uint8_t scales[12], uint8_t q[QK_K]) {
+    float weight[QK_K], scale[8], min[8], max_scale = 0, max_min = 0;
+    for (int j = 0; j < 8; j++) {
+        weights_k4(x + 32 * j, weight + 32 * j);
+        scale[j] = fit_affine(x + 32 * j, weight + 32 * j, nmax, first, step, &min[j]);
+        max_scale = scale[j] > max_scale ? scale[j] : max_scale;
+        max_min = min[j] > max_min ? min[j] : max_min;
+    }
+    float d = storable_scale(max_scale, 63, d_out);
+    float dmin = storable_scale(max_min, 63, dmin_out);
+    for (int j = 0; j < 8; j++) {
+        int sc = round_clamped(scale[j] * inverse_or_zero(d), 0, 63);
+        int m = round_clamped(min[j] * inverse_or_zero(dmin), 0, 63);
+        round_scale_min(x + 32 * j, weight + 32 * j, nmax, d, dmin, &sc, &m, q + 32 * j);
+        set_scale_min_k4(j, scales, sc, m);
+    }
+}
+
+static void quantize_block_q4_K(const float *weights, block_q4_K *y) {
+    float x[QK_K];
+    make_storable(weights, x, QK_K);
+    uint8_t q[QK_K];
+    quantize_k4(x, 15, -1, 0.125f, &y->d, &y->dmin, y->scales, q);
+    for (int i = 0; i < QK_K / 2; i++) {
+        const uint8_t *pair = q + 64 * (i / 32) + i % 32;
+        y->qs[i] = (uint8_t)(pair[0] | pair[32] << 4);
+    }
+}
+
+static void quantize_block_q5_K(const float *weights, block_q5_K *y) {
+    float x[QK_K];
+    make_storable(weights, x, QK_K);
+    uint8_t q[QK_K];
+    quantize_k4(x, 31, -0.5f, 0.1f, &y->d, &y->dmin, y->scales, q);
+    for (int i = 0; i < QK_K / 2; i++) {
+        const uint8_t *pair = q + 64 * (i / 32) + i % 32;
+        y->qs[i] = (uint8_t)((pair[0] & 15) | (pair[32] & 15) << 4);
+    }
+    memset(y->qh, 0, sizeof y->qh);
+    for (int i = 0; i < QK_K; i++) y->qh[i % 32] |= (uint8_t)(q[i] >> 4 << i / 32);
+}
+
+static void quantize_block_q6_K(const float *weights, block_q6_K *y) {
+    float x[QK_K];
+    make_storable(weights, x, QK_K);
+    float scale[16], furthest = 0;
+    for (int j = 0; j < 16; j++) {
+        scale[j] = fit_symmetric(x + 16 * j);
+        if (fabsf(scale[j]) > fabsf(furthest)) furthest = scale[j];
+    }
+    float d = storable_scale(furthest, -128, &y->d);
+    uint8_t q[QK_K];
+    for (int j = 0; j < 16; j++) {
+        int sc = round_clamped(scale[j] * inverse_or_zero(d), -128, 127);
+        float inverse = inverse_or_zero(d * (float)sc);
+        y->scales[j] = (int8_t)sc;
+        for (int i = 16 * j; i < 16 * j + 16; i++) {
+            q[i] = (uint8_t)(round_clamped(x[i] * inverse, -32, 31) + 32);
+        }
+    }
+    for (int i = 0; i < QK_K / 2; i++) {
+        const uint8_t *pair = q + 128 * (i / 64) + i % 64;
+        y->ql[i] = (uint8_t)((pair[0] & 15) | (pair[64] & 15) << 4);
+    }
+    for (int i = 0; i < QK_K / 4; i++) {
+        const uint8_t *four = q + 128 * (i / 32) + i % 32;
+        y->qh[i] =
+            (uint8_t)(four[0] >> 4 | four[32] >> 4 << 2 | four[64] >> 4 << 4 | four[96] >> 4 << 6);
+    }
+}
+
+static void quantize_row_f16(const float *x, ggml_half *y, int64_t k) {
+    for (int64_t i = 0; i < k; i++) y[i] = fp32_to_fp16(x[i]);
+}
+
+static void quantize_row_bf16(const float *x, uint16_t *y, int64_t k) {
+    for (int64_t i = 0; i < k; i++) y[i] = fp32_to_bf16(x[i]);
+}
+
+/* False if we do not quantize to the type; with k = 0 that is all it tells. */
+static bool quantize_by_type(uint32_t type, const float *x, void *y, int64_t k) {
+    switch (type) {
+    case GGML_TYPE_F32:
+        copy_row_f32(x, y, k);
+        return true;
+    case GGML_TYPE_F16:
+        quantize_row_f16(x, y, k);
+        return true;
+    case GGML_TYPE_BF16:
+        quantize_row_bf16(x, y, k);
+        return true;
+    case GGML_TYPE_Q8_0:
+        for (block_q8_0 *b = y; k > 0; k -= QK, x += QK, b++) quantize_block_q8_0(x, b);
+        return true;
+    case GGML_TYPE_Q5_1:
+        for (block_q5_1 *b = y; k > 0; k -= QK, x += QK, b++) quantize_block_q5_1(x, b);
+        return true;
+    case GGML_TYPE_Q4_K:
+        for (block_q4_K *b = y; k > 0; k -= QK_K, x += QK_K, b++) quantize_block_q4_K(x, b);
+        return true;
+    case GGML_TYPE_Q5_K:
+        for (block_q5_K *b = y; k > 0; k -= QK_K, x += QK_K, b++) quantize_block_q5_K(x, b);
+        return true;
+    case GGML_TYPE_Q6_K:
+        for (block_q6_K *b = y; k > 0; k -= QK_K, x += QK_K, b++) quantize_block_q6_K(x, b);
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool quantize_supported(uint32_t type) {
+    return quantize_by_type(type, NULL, NULL, 0);
+}
+
+void quantize_row(uint32_t type, const float *x, void *y, int64_t k) {
+    bool supported = quantize_by_type(type, x, y, k);
     assert(supported);
     (void)supported;
 }

@@ -37,6 +37,7 @@ LIB := chat error gguf matmul_q matmul_q_avx2 matmul_q_neon ops quant sampler th
        transformer
 LIB_OBJ := $(LIB:%=$(BUILD)/%.o)
 TESTS := $(patsubst test/%.c,%,$(wildcard test/test_*.c))
+FUZZERS := $(filter-out fuzz_main,$(patsubst test/%.c,%,$(wildcard test/fuzz_*.c)))
 
 .PHONY: all demo test asan tsan bench fuzz coverage format install clean
 all: run quantize
@@ -47,14 +48,16 @@ run quantize: %: $(BUILD)/%
 $(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
-$(BUILD)/%.o: %.c Makefile | $(BUILD)/test
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
-
 $(BUILD)/test/%.o: test/%.c Makefile | $(BUILD)/test
 	$(CC) $(ALL_CFLAGS) -I. -c $< -o $@
 
+$(BUILD)/%.o: %.c Makefile | $(BUILD)/test
+	$(CC) $(ALL_CFLAGS) -c $< -o $@
+
 $(BUILD)/test/%: $(BUILD)/test/%.o $(LIB_OBJ)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(FUZZERS:%=$(BUILD)/test/%): $(BUILD)/test/fuzz_main.o
 
 $(BUILD)/test:
 	mkdir -p $@
@@ -62,11 +65,25 @@ $(BUILD)/test:
 demo: all
 	./run demo/tales-Q5_K_M.gguf -p "Once upon a time" -n 200 --temp 0.7 --top-k 40 --top-p 0.9 -s 1
 
-test: $(TESTS:%=$(BUILD)/test/%) $(BUILD)/run $(BUILD)/quantize
+test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(BUILD)/run $(BUILD)/quantize
 	test/run_tests.sh $(BUILD)
 
 asan tsan:
 	$(MAKE) CONFIG=$@ OPT=-O1 test
+
+# What libFuzzer finds is kept in build/fuzz/NAME.corpus; an input that fails is written to build/fuzz/.
+T ?= 60
+CLANG ?= clang
+FUZZ_FLAGS := -std=gnu11 $(EXACT) -O1 -g -pthread -fno-sanitize-recover=all
+
+build/fuzz/%: test/%.c $(LIB:%=%.c) $(wildcard *.h) Makefile
+	mkdir -p $@.corpus
+	$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -I. $(filter %.c,$^) -o $@ $(LDLIBS)
+
+fuzz: $(FUZZERS:%=build/fuzz/%)
+	for f in $(FUZZERS); do build/fuzz/$$f -max_total_time=$(T) -max_len=4096 -timeout=5 \
+	    -rss_limit_mb=512 -malloc_limit_mb=64 -artifact_prefix=build/fuzz/$$f. \
+	    build/fuzz/$$f.corpus test/corpus/$${f#fuzz_} || exit 1; done
 
 format:
 	clang-format -i *.c *.h test/*.c test/*.h

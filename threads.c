@@ -110,19 +110,24 @@ static void leave_job(struct threads *t) {
     pthread_mutex_unlock(&t->mutex);
 }
 
-/* Nobody is left asleep: the sleeper says that it sleeps and then looks at the state, the other
+static bool is_news(unsigned state, unsigned seen) {
+    return (state & (STATE_JOB | STATE_QUIT)) != seen;
+}
+
+/* Returns the state once it shows another job than `seen`, or the end of the pool.
+ * Nobody is left asleep: the sleeper says that it sleeps and then looks at the state, the other
  * side changes the state and then looks for sleepers (all sequentially consistent), so at least
  * one of them sees the other; and the mutex lets no signal fall between look and sleep. */
 static unsigned wait_for_job(struct threads *t, unsigned seen) {
     unsigned state = atomic_load(&t->state);
-    for (int i = 0; i < t->spin_looks && (state & (STATE_JOB | STATE_QUIT)) == seen; i++) {
+    for (int i = 0; i < t->spin_looks && !is_news(state, seen); i++) {
         cpu_pause();
         state = atomic_load(&t->state);
     }
-    if ((state & (STATE_JOB | STATE_QUIT)) != seen) return state;
+    if (is_news(state, seen)) return state;
     pthread_mutex_lock(&t->mutex);
     atomic_fetch_add(&t->n_asleep, 1);
-    while (((state = atomic_load(&t->state)) & (STATE_JOB | STATE_QUIT)) == seen) {
+    while (!is_news(state = atomic_load(&t->state), seen)) {
         pthread_cond_wait(&t->wake, &t->mutex);
     }
     atomic_fetch_sub(&t->n_asleep, 1);
@@ -211,13 +216,14 @@ struct threads *threads_open(int n, struct error *err) {
         return NULL;
     }
     int n_cpu = n > 1 ? usable_here(false) : 1;
-    t->n_threads = n;
-    t->spin_looks = n <= n_cpu ? SPIN_LOOKS : 0;
-    t->wake_max = n_cpu < 2 ? 1 : n_cpu - 1;
-    atomic_init(&t->state, 0);
-    pthread_mutex_init(&t->mutex, NULL);
-    pthread_cond_init(&t->wake, NULL);
-    pthread_cond_init(&t->done, NULL);
+    *t = (struct threads){
+        .n_threads = n,
+        .spin_looks = n <= n_cpu ? SPIN_LOOKS : 0,
+        .wake_max = n_cpu > 2 ? n_cpu - 1 : 1,
+        .mutex = PTHREAD_MUTEX_INITIALIZER,
+        .wake = PTHREAD_COND_INITIALIZER,
+        .done = PTHREAD_COND_INITIALIZER,
+    };
     if (start_workers(t, err) != 0) {
         threads_close(t);
         return NULL;
@@ -268,10 +274,9 @@ static int core_leader(const char *root, const bool *allowed, int n_cpu, int cpu
     if (!read_line(root, path, line, sizeof line)) return cpu;
     for (char *p = line;;) {
         char *end;
-        long first = strtol(p, &end, 10), last = first;
-        if (end == p) return cpu;
-        if (*end == '-') last = strtol(p = end + 1, &end, 10);
-        for (long c = first < 0 ? 0 : first; c <= last && c < n_cpu; c++) {
+        long first = strtol(p, &end, 10);
+        long last = *end == '-' ? strtol(end + 1, &end, 10) : first;
+        for (long c = first; c >= 0 && c <= last && c < n_cpu; c++) {
             if (allowed[c]) return (int)c;
         }
         if (*end != ',') return cpu;

@@ -25,7 +25,7 @@
 #define TENSOR_MIN_BYTES (8 + 1 + 4 + 4 + 8) // name of one byte, n_dims 0, type, offset
 #define MAX_KEY 65535                        // the format's limit
 #define MAX_NAME 64                          // ggml's GGML_MAX_NAME, with the NUL
-#define MAX_SPLIT_SUFFIX 22                  // "-00001-of-00003.gguf", NUL, and one to spare
+#define MAX_PARTS 99999                      // what the five digits in a part's name can say
 
 struct gguf_map {
     void *addr; // NULL: borrowed from the caller of gguf_parse
@@ -190,6 +190,7 @@ static int tensor_compare_place(const void *a, const void *b) {
 }
 
 static int read_header(struct reader *r, uint64_t *n_kv, uint64_t *n_tensors, uint32_t *version) {
+    if (r->size == 0) return fail(r, "the file is empty, expected a GGUF file");
     if (r->size < 4 || memcmp(r->buf, "GGUF", 4) != 0) {
         return fail(r, "not a GGUF file: it begins with \"%.*s\", expected \"GGUF\"",
                     r->size < 4 ? (int)r->size : 4, (const char *)r->buf);
@@ -221,11 +222,9 @@ static int read_header(struct reader *r, uint64_t *n_kv, uint64_t *n_tensors, ui
 static int read_values(struct reader *r, struct gguf_kv *kv) {
     size_t bytes = value_table[kv->elem_type].bytes, remain = r->size - r->pos;
     if (kv->n > remain / bytes) {
-        return fail(r,
-                    "%llu x %s needs at least %zu bytes each at offset %zu, the file ends after "
-                    "%zu: truncated?",
-                    (unsigned long long)kv->n, gguf_type_name(kv->elem_type), bytes, r->pos,
-                    r->size);
+        return fail(
+            r, "needs %llu x %zu bytes (%s) at offset %zu, the file ends after %zu: truncated?",
+            (unsigned long long)kv->n, bytes, gguf_type_name(kv->elem_type), r->pos, r->size);
     }
     kv->data = r->buf + r->pos;
     if (kv->elem_type != GGUF_STRING) {
@@ -353,30 +352,33 @@ static int read_shape(struct reader *r, struct gguf_tensor *t) {
     return 0;
 }
 
-/* Name, shape, type and place of one tensor. t->nbytes is set; t->data waits for place_tensor. */
+/* The offset counts from the aligned start of the data, which is known after the last tensor. */
 static int read_tensor(struct reader *r, struct gguf_tensor *t, char name[MAX_NAME],
                        uint64_t *offset) {
     if (read_name(r, name) != 0 || read_shape(r, t) != 0) return -1;
     t->name = name;
     if (take_u32(r, &t->type, "the tensor's type") != 0) return -1;
-    if (take_u64(r, offset, "the tensor's offset") != 0) return -1;
+    return take_u64(r, offset, "the tensor's offset");
+}
+
+/* The bytes of a tensor whose number of weights fits 63 bits. */
+static int tensor_bytes(const struct reader *r, const struct gguf_tensor *t, uint64_t *nbytes) {
     const struct ggml_type_info *info = ggml_type_info(t->type);
-    if (!info) return 0;
-    if (t->ne[0] % (uint64_t)info->block_len != 0) {
+    uint64_t block_len = (uint64_t)info->block_len, block_bytes = (uint64_t)info->block_bytes;
+    if (t->ne[0] % block_len != 0) {
         return fail(r, "rows of %llu weights are no whole number of %s blocks of %d",
                     (unsigned long long)t->ne[0], info->name, info->block_len);
     }
-    uint64_t blocks = t->ne[0] / (uint64_t)info->block_len * t->ne[1] * t->ne[2] * t->ne[3];
-    if (blocks > r->size / (size_t)info->block_bytes) {
+    uint64_t blocks = t->ne[0] / block_len * t->ne[1] * t->ne[2] * t->ne[3];
+    if (blocks > UINT64_MAX / block_bytes) {
         char text[128];
-        return fail(r, "%s needs %llu blocks of %d bytes, the file has %zu bytes: truncated?",
-                    describe(t, text), (unsigned long long)blocks, info->block_bytes, r->size);
+        return fail(r, "%s would have more than 2^64 bytes", describe(t, text));
     }
-    t->nbytes = (size_t)blocks * (size_t)info->block_bytes;
+    *nbytes = blocks * block_bytes;
     return 0;
 }
 
-/* offset counts from the aligned start of the data. */
+/* Sets data and nbytes; r stands behind the last tensor's entry. */
 static int place_tensor(struct reader *r, const struct gguf *g, struct gguf_tensor *t,
                         uint64_t offset) {
     r->name = (struct gguf_str){t->name, strlen(t->name)};
@@ -384,17 +386,22 @@ static int place_tensor(struct reader *r, const struct gguf *g, struct gguf_tens
         return fail(r, "the offset %llu is no multiple of general.alignment %zu",
                     (unsigned long long)offset, g->alignment);
     }
+    uint64_t nbytes = 0, size = r->size, begin = r->pos;
     if (!ggml_type_info(t->type)) return 0;
-    uint64_t base = r->pos, size = r->size;
-    base += (g->alignment - base % g->alignment) % g->alignment;
-    if (base > size || offset > size - base || t->nbytes > size - base - offset) {
-        char text[128];
-        return fail(r,
-                    "%s needs %zu bytes at offset %llu + %llu, the file ends after %zu: truncated?",
-                    describe(t, text), t->nbytes, (unsigned long long)base,
+    if (tensor_bytes(r, t, &nbytes) != 0) return -1;
+    if (offset > size) {
+        return fail(r, "the offset %llu is past the end of the file (%zu bytes): truncated?",
                     (unsigned long long)offset, r->size);
     }
-    t->data = r->buf + base + offset;
+    begin += (g->alignment - begin % g->alignment) % g->alignment + offset;
+    if (begin > size || nbytes > size - begin) {
+        char text[128];
+        return fail(r, "%s needs %llu bytes at offset %llu, the file ends after %zu: truncated?",
+                    describe(t, text), (unsigned long long)nbytes, (unsigned long long)begin,
+                    r->size);
+    }
+    t->data = r->buf + begin;
+    t->nbytes = (size_t)nbytes;
     return 0;
 }
 
@@ -569,10 +576,37 @@ static int open_next_part(struct gguf *g, const char *path, uint32_t no, uint32_
     return result;
 }
 
-/* Whether the first part, open in g, stands alone; if not, opens the others beside it. llama.cpp
- * goes by split.count too: the name alone makes no split file. */
+/* "-00001-of-00003.gguf" */
+static void part_suffix(char suffix[static 32], uint32_t no, uint32_t count) {
+    snprintf(suffix, 32, "-%05u-of-%05u.gguf", (unsigned)no + 1, (unsigned)count);
+}
+
+/* Opens parts 1..count-1 beside part 0, whose path ends in the suffix. */
+static int open_other_parts(struct gguf *g, const char *path, uint32_t count, struct error *err) {
+    char suffix[32];
+    part_suffix(suffix, 0, count);
+    size_t len = strlen(path), suffix_len = strlen(suffix);
+    if (len < suffix_len || strcmp(path + len - suffix_len, suffix) != 0) {
+        return error_set(err, "%.300s is the first of %u parts, its name must end in %s", path,
+                         (unsigned)count, suffix);
+    }
+    char *name = malloc(len + 1);
+    if (!name) return error_set(err, "out of memory");
+    memcpy(name, path, len + 1);
+    int result = 0;
+    for (uint32_t i = 1; i < count && result == 0; i++) {
+        part_suffix(suffix, i, count);
+        memcpy(name + len - suffix_len, suffix, suffix_len);
+        result = open_next_part(g, name, i, count, err);
+    }
+    free(name);
+    return result;
+}
+
+/* If g is the first part of a split file, opens the others. As in llama.cpp, split.count decides:
+ * the name alone makes no split file. */
 static int open_split(struct gguf *g, const char *path, struct error *err) {
-    uint32_t no = 0, count = 1, n_tensors = 0;
+    uint32_t no = 0, count = 1;
     if (gguf_get_u32(g, "split.count", &count, err) < 0) return -1;
     if (count <= 1) return 0;
     if (gguf_get_u32(g, "split.no", &no, err) < 0) return -1;
@@ -580,30 +614,18 @@ static int open_split(struct gguf *g, const char *path, struct error *err) {
         return error_set(err, "%.300s is part %u of %u: open the first part", path,
                          (unsigned)no + 1, (unsigned)count);
     }
-    char suffix[2 * MAX_SPLIT_SUFFIX];
-    snprintf(suffix, sizeof suffix, "-%05u-of-%05u.gguf", 1u, (unsigned)count);
-    size_t path_len = strlen(path), suffix_len = strlen(suffix);
-    if (path_len < suffix_len || strcmp(path + path_len - suffix_len, suffix) != 0) {
-        return error_set(err, "%.300s is the first of %u parts, its name must end in %s", path,
-                         (unsigned)count, suffix);
+    if (count > MAX_PARTS) {
+        return error_set(err, "%.300s: split.count is %u, at most %d parts are possible", path,
+                         (unsigned)count, MAX_PARTS);
     }
-    char *name = malloc(path_len + MAX_SPLIT_SUFFIX);
-    if (!name) return error_set(err, "out of memory");
-    int result = 0;
-    for (uint32_t i = 1; i < count && result == 0; i++) {
-        snprintf(name, path_len + MAX_SPLIT_SUFFIX, "%.*s-%05u-of-%05u.gguf",
-                 (int)(path_len - suffix_len), path, (unsigned)i + 1, (unsigned)count);
-        result = open_next_part(g, name, i, count, err);
-    }
-    free(name);
-    if (result != 0) return -1;
+    if (open_other_parts(g, path, count, err) != 0) return -1;
+    uint32_t n_tensors = 0;
     int found = gguf_get_u32(g, "split.tensors.count", &n_tensors, err);
-    if (found < 0) return -1;
-    if (found && n_tensors != g->n_tensors) {
+    if (found > 0 && n_tensors != g->n_tensors) {
         return error_set(err, "%.300s: split.tensors.count is %u, the %u parts have %zu", path,
                          (unsigned)n_tensors, (unsigned)count, g->n_tensors);
     }
-    return 0;
+    return found < 0 ? -1 : 0;
 }
 
 int gguf_open(struct gguf *g, const char *path, struct error *err) {

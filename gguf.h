@@ -1,6 +1,6 @@
 /* GGUF files: a read-only map, a parse that checks everything against the file's own length, and
  * typed getters. The format: ggml/docs/gguf.md in the ggml repository; versions 2 and 3,
- * little-endian.
+ * little-endian (so is the host, or this does not compile).
  *
  *   header   "GGUF", version u32, n_tensors u64, n_kv u64
  *   n_kv     key string, type u32, value (a string is u64 length + bytes; an array is
@@ -106,10 +106,11 @@ struct gguf_kv {
 struct gguf_tensor {
     const char *name; // NUL-terminated copy, owned by the gguf
     uint32_t type;    // enum ggml_type, or a number that ggml_type_info() does not know
-    int n_dims;       // 1..4
-    uint64_t ne[4];   // fastest first: ne[0] is the row length; 1 beyond n_dims
+    int n_dims;       // 1..4; none in the file: 1 dimension of 1
+    uint64_t ne[4];   // fastest first: ne[0] is the row length; 1 beyond n_dims; 0 is possible
     size_t nbytes;    // 0 if the type is unknown
-    const void *data; // in the map, checked to hold nbytes; NULL if the type is unknown
+    const void *data; // in the map, checked to hold nbytes; NULL if the type is unknown. A multiple
+                      // of 8 from the start of the file
 };
 
 struct gguf {
@@ -125,15 +126,20 @@ struct gguf {
     size_t n_maps;
 };
 
-/* Maps the file read-only and private, then parses it. A name that ends in -00001-of-0000N.gguf
- * opens all N parts as one (metadata of the first part, tensors of all). Directories, devices and
+/* Maps the file read-only and private, then parses it. A file whose split.count is above 1 is the
+ * first of several parts: its name must end in -00001-of-0000N.gguf, the others are opened beside
+ * it and all appear as one (metadata of the first part, tensors of all). Directories, devices and
  * pipes are refused. On failure nothing is left open and g is all zero. */
 int gguf_open(struct gguf *g, const char *path, struct error *err);
 
 /* Parses a whole file that lies in memory; buf is borrowed until gguf_close. Refuses, naming what
- * and where: lengths and counts that the rest of the file cannot hold, unknown value types,
- * duplicate keys or names, dimension products that overflow, rows that are no whole number of
- * blocks, tensors that are misaligned or end past the file. */
+ * and where: lengths and counts that the rest of the file cannot hold, unknown value types, arrays
+ * of arrays, duplicate keys or names, dimension products that overflow, rows that are no whole
+ * number of blocks, tensors that are misaligned, overlap or end past the file. So the sum of all
+ * nbytes is at most size. What ggml accepts is accepted: gaps between tensors, any order of them,
+ * dimensions of 0, a bool other than 0 and 1 (it is true), no tensors at all. Stricter than ggml:
+ * general.alignment below 8 (which the format forbids), keys above 65535 bytes, tensor names that
+ * are empty or contain a zero byte. */
 int gguf_parse(struct gguf *g, const void *buf, size_t size, struct error *err);
 
 /* Frees everything; g may be all zero. */
@@ -156,7 +162,8 @@ int gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *value, 
 int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type elem_type,
                    const struct gguf_kv **array, struct error *err);
 
-/* Element i < n of an integer/bool or a float array; also scalars with i = 0. */
+/* Element i < n of an integer/bool or a float array; also scalars with i = 0. A UINT64 above
+ * INT64_MAX reads as INT64_MAX. 0 if the elements are of another class. */
 int64_t gguf_int_at(const struct gguf_kv *kv, uint64_t i);
 double gguf_f32_at(const struct gguf_kv *kv, uint64_t i);
 

@@ -1,0 +1,596 @@
+/* ./quantize IN.gguf OUT.gguf Q5_K_M|Q5_K_S|Q6_K|Q8_0
+ *
+ * Reads a model in F32, F16 or BF16 and writes it with llama.cpp's mix of types. Metadata and the
+ * order of the tensors are carried over. The output is written under another name beside its
+ * place and moved there when it is whole, so that a file named OUT.gguf is never half a model. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "gguf.h"
+#include "quant.h"
+#include "threads.h"
+
+static const char usage[] =
+    "usage: quantize [-t N] IN.gguf OUT.gguf TYPE\n"
+    "\n"
+    "  IN.gguf   a model in F32, F16 or BF16\n"
+    "  OUT.gguf  where the quantized model goes; a file already there is replaced\n"
+    "  TYPE      Q5_K_M  about 5.7 bits per weight: Q5_K, and Q6_K where it matters most\n"
+    "            Q5_K_S  about 5.5: Q5_K, output in Q6_K\n"
+    "            Q6_K    about 6.6\n"
+    "            Q8_0    8.5\n"
+    "  -t N      threads (default: usable physical cores)\n"
+    "  --help    this text\n"
+    "\n"
+    "Tensors of one dimension, norms and expert gates keep their type; rows that are no multiple\n"
+    "of 256 get Q5_1 for Q5_K and Q8_0 for Q6_K.\n";
+
+struct mix {
+    const char *name;
+    uint32_t file_type; // general.file_type, numbered as in llama.cpp
+    uint32_t type;      // of most tensors
+    bool more_bits;     // Q6_K for attn_v and ffn_down of some layers
+};
+
+static const struct mix mixes[] = {
+    {"Q5_K_M", 17, GGML_TYPE_Q5_K, true},
+    {"Q5_K_S", 16, GGML_TYPE_Q5_K, false},
+    {"Q6_K", 18, GGML_TYPE_Q6_K, false},
+    {"Q8_0", 7, GGML_TYPE_Q8_0, false},
+};
+
+struct options {
+    const char *in, *out;
+    const struct mix *mix;
+    int n_threads; // 0: not given
+};
+
+/* What of the model decides the types. */
+struct model_info {
+    uint32_t n_layer, n_expert;
+    bool tied; // no output.weight: token_embd serves for both
+};
+
+/* ---- which type a tensor gets: the rules of llama.cpp's llama-quant.cpp -----------------------
+ */
+
+static bool contains(const char *name, const char *part) {
+    return strstr(name, part) != NULL;
+}
+
+/* Small or delicate: copied as they are. */
+static bool keeps_its_type(const struct gguf_tensor *t) {
+    static const char *const kept[] = {
+        "_norm.weight", "ffn_gate_inp.weight",   "altup",
+        "laurel",       "position_embd",         "per_layer_model_proj",
+        "ssm_conv1d",   "shortconv.conv.weight", "token_types",
+    };
+    size_t len = strlen(t->name);
+    if (len < 6 || strcmp(t->name + len - 6, "weight") != 0) return true;
+    if (t->ne[1] == 1 && t->ne[2] == 1 && t->ne[3] == 1) return true;
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        if (contains(t->name, kept[i])) return true;
+    }
+    return false;
+}
+
+/* The first and last eighth of the layers and every third between. */
+static bool layer_gets_more_bits(const char *name, uint32_t n_layer) {
+    unsigned layer;
+    if (sscanf(name, "blk.%9u.", &layer) != 1) return false;
+    uint64_t eighth = n_layer / 8, last = 7 * (uint64_t)n_layer / 8;
+    return layer < eighth || layer >= last || (layer - eighth) % 3 == 2;
+}
+
+/* The type by name alone. Attention values of 8-expert models are small and get 8 bits. */
+static uint32_t type_by_name(const char *name, const struct mix *mix,
+                             const struct model_info *info) {
+    bool is_output = strcmp(name, info->tied ? "token_embd.weight" : "output.weight") == 0;
+    if (is_output) return mix->type == GGML_TYPE_Q8_0 ? GGML_TYPE_Q8_0 : GGML_TYPE_Q6_K;
+
+    bool is_attn_v = contains(name, "attn_v.weight") || contains(name, "attn_qkv.weight");
+    bool is_attn_k = contains(name, "attn_k.weight");
+    if (info->n_expert == 8 && (is_attn_v || is_attn_k)) return GGML_TYPE_Q8_0;
+    if (mix->more_bits && (is_attn_v || contains(name, "ffn_down")) &&
+        layer_gets_more_bits(name, info->n_layer)) {
+        return GGML_TYPE_Q6_K;
+    }
+    return mix->type;
+}
+
+static uint32_t type_for(const struct gguf_tensor *t, const struct mix *mix,
+                         const struct model_info *info) {
+    if (keeps_its_type(t)) return t->type;
+    uint32_t type = type_by_name(t->name, mix, info);
+    if (t->ne[0] % QK_K != 0 && type == GGML_TYPE_Q5_K) type = GGML_TYPE_Q5_1;
+    if (t->ne[0] % QK_K != 0 && type == GGML_TYPE_Q6_K) type = GGML_TYPE_Q8_0;
+    return t->ne[0] % QK == 0 ? type : GGML_TYPE_F16;
+}
+
+static int read_model_info(const struct gguf *g, struct model_info *info, struct error *err) {
+    struct gguf_str arch;
+    int found = gguf_get_str(g, "general.architecture", &arch, err);
+    if (found < 0) return -1;
+    if (!found || arch.len > 64) {
+        return error_set(err, "general.architecture: expected a short name, found %s",
+                         found ? "a long one" : "none: not a model?");
+    }
+    char key[96];
+    *info = (struct model_info){.tied = !gguf_find_tensor(g, "output.weight")};
+    snprintf(key, sizeof key, "%.*s.block_count", (int)arch.len, arch.data);
+    if (gguf_get_u32(g, key, &info->n_layer, err) < 0) return -1;
+    snprintf(key, sizeof key, "%.*s.expert_count", (int)arch.len, arch.data);
+    return gguf_get_u32(g, key, &info->n_expert, err) < 0 ? -1 : 0;
+}
+
+/* types[i] for every tensor; refuses what cannot be read as floats. */
+static int plan_types(const struct gguf *g, const struct mix *mix, uint32_t *types,
+                      struct error *err) {
+    struct model_info info;
+    if (read_model_info(g, &info, err) != 0) return -1;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const struct gguf_tensor *t = &g->tensors[i];
+        if (t->type != GGML_TYPE_F32 && t->type != GGML_TYPE_F16 && t->type != GGML_TYPE_BF16) {
+            const struct ggml_type_info *type = ggml_type_info(t->type);
+            return error_set(err,
+                             "%s: expected F32, F16 or BF16 weights, found %s (type %" PRIu32
+                             "): quantize from the original model",
+                             t->name, type ? type->name : "an unknown type", t->type);
+        }
+        types[i] = type_for(t, mix, &info);
+    }
+    return 0;
+}
+
+/* ---- the output file --------------------------------------------------------------------------
+ */
+
+struct output {
+    FILE *file;
+    char *temporary; // name until the file is whole
+    uint64_t size;   // bytes written so far
+    int error;       // errno of the first write that failed, 0 if none
+};
+
+static volatile sig_atomic_t stop_signal; // the signal that asked us to stop, 0 if none
+
+static void on_signal(int sig) {
+    stop_signal = sig;
+}
+
+static void put(struct output *o, const void *data, size_t size) {
+    if (o->error || size == 0) return;
+    if (fwrite(data, 1, size, o->file) != size) o->error = errno ? errno : EIO;
+    o->size += size;
+}
+
+static void put_u32(struct output *o, uint32_t v) {
+    put(o, &v, sizeof v); // gguf.c refuses to compile on big-endian hosts
+}
+
+static void put_u64(struct output *o, uint64_t v) {
+    put(o, &v, sizeof v);
+}
+
+static void put_str(struct output *o, const char *data, size_t len) {
+    put_u64(o, len);
+    put(o, data, len);
+}
+
+static void put_padding(struct output *o, size_t alignment) {
+    static const uint8_t zeros[4096];
+    uint64_t left = (alignment - o->size % alignment) % alignment;
+    while (left > 0 && !o->error) {
+        size_t n = left < sizeof zeros ? (size_t)left : sizeof zeros;
+        put(o, zeros, n);
+        left -= n;
+    }
+}
+
+/* Opens a new file beside `path`, readable as the user's umask says. */
+static int output_open(struct output *o, const char *path, struct error *err) {
+    static const char suffix[] = ".tmp-XXXXXX";
+    size_t len = strlen(path);
+    *o = (struct output){.temporary = malloc(len + sizeof suffix)};
+    if (!o->temporary) return error_set(err, "out of memory");
+    memcpy(o->temporary, path, len);
+    memcpy(o->temporary + len, suffix, sizeof suffix);
+
+    int fd = mkstemp(o->temporary);
+    if (fd < 0) {
+        error_set(err, "%s: cannot create the output: %s", path, strerror(errno));
+        free(o->temporary);
+        return -1;
+    }
+    mode_t mask = umask(0);
+    umask(mask);
+    fchmod(fd, 0666 & ~mask);
+    o->file = fdopen(fd, "wb");
+    if (!o->file) {
+        error_set(err, "out of memory");
+        close(fd);
+        unlink(o->temporary);
+        free(o->temporary);
+        return -1;
+    }
+    return 0;
+}
+
+/* A power cut after the rename must not lose the name; where directories cannot be synced, the
+ * file itself is safe all the same. */
+static void sync_directory_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *dir = slash == path ? strdup("/")
+                : slash       ? strndup(path, (size_t)(slash - path))
+                              : strdup(".");
+    int fd = dir ? open(dir, O_RDONLY) : -1;
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    free(dir);
+}
+
+/* With result 0 moves the whole file to `path`, else removes it. Frees o either way. */
+static int output_close(struct output *o, const char *path, int result, struct error *err) {
+    if (result == 0 && !o->error && (fflush(o->file) != 0 || fsync(fileno(o->file)) != 0)) {
+        o->error = errno;
+    }
+    if (fclose(o->file) != 0 && !o->error) o->error = errno;
+    if (result == 0 && o->error) {
+        result = error_set(err, "%s: cannot write: %s", path, strerror(o->error));
+    }
+    if (result == 0 && rename(o->temporary, path) != 0) {
+        result = error_set(err, "%s: cannot rename the finished file to this: %s", path,
+                           strerror(errno));
+    }
+    if (result == 0) {
+        sync_directory_of(path);
+    } else {
+        unlink(o->temporary);
+    }
+    free(o->temporary);
+    return result;
+}
+
+/* ---- header -----------------------------------------------------------------------------------
+ */
+
+static size_t scalar_bytes(enum gguf_type type) {
+    switch (type) {
+    case GGUF_UINT8:
+    case GGUF_INT8:
+    case GGUF_BOOL:
+        return 1;
+    case GGUF_UINT16:
+    case GGUF_INT16:
+        return 2;
+    case GGUF_UINT32:
+    case GGUF_INT32:
+    case GGUF_FLOAT32:
+        return 4;
+    default:
+        return 8;
+    }
+}
+
+static size_t value_bytes(const struct gguf_kv *kv) {
+    if (kv->elem_type != GGUF_STRING) return (size_t)kv->n * scalar_bytes(kv->elem_type);
+    const uint8_t *end = kv->data;
+    for (uint64_t i = 0; i < kv->n; i++) gguf_next_str(&end);
+    return (size_t)(end - kv->data);
+}
+
+static void put_kv(struct output *o, const struct gguf_kv *kv) {
+    put_str(o, kv->key.data, kv->key.len);
+    put_u32(o, kv->type);
+    if (kv->type == GGUF_ARRAY) {
+        put_u32(o, kv->elem_type);
+        put_u64(o, kv->n);
+    }
+    put(o, kv->data, value_bytes(kv));
+}
+
+static void put_kv_u32(struct output *o, const char *key, uint32_t value) {
+    put_str(o, key, strlen(key));
+    put_u32(o, GGUF_UINT32);
+    put_u32(o, value);
+}
+
+/* What the output's metadata says differently from the input's. */
+struct own_kv {
+    const char *key;
+    uint32_t value;
+};
+
+/* The parts of a split model become one file, so these go. */
+static bool is_dropped(const struct gguf_kv *kv) {
+    return gguf_str_eq(kv->key, "split.no") || gguf_str_eq(kv->key, "split.count") ||
+           gguf_str_eq(kv->key, "split.tensors.count");
+}
+
+/* Everything as in the input and in its order; our own values in their old places, or last. */
+static void put_metadata(struct output *o, const struct gguf *g, const struct own_kv own[2]) {
+    for (size_t i = 0; i < g->n_kv; i++) {
+        const struct gguf_kv *kv = &g->kv[i];
+        const struct own_kv *replaced = NULL;
+        for (int j = 0; j < 2; j++) {
+            if (gguf_str_eq(kv->key, own[j].key)) replaced = &own[j];
+        }
+        if (replaced) {
+            put_kv_u32(o, replaced->key, replaced->value);
+        } else if (!is_dropped(kv)) {
+            put_kv(o, kv);
+        }
+    }
+    for (int j = 0; j < 2; j++) {
+        if (!gguf_find(g, own[j].key)) put_kv_u32(o, own[j].key, own[j].value);
+    }
+}
+
+static uint64_t tensor_bytes(const struct gguf_tensor *t, uint32_t type) {
+    const struct ggml_type_info *info = ggml_type_info(type);
+    uint64_t n = t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+    return n / (uint64_t)info->block_len * (uint64_t)info->block_bytes;
+}
+
+static void put_header(struct output *o, const struct gguf *g, const struct mix *mix,
+                       const uint32_t *types) {
+    // 2: the layout of the K-quants' scales as it has been since 2023 (ggml's GGML_QNT_VERSION)
+    const struct own_kv own[2] = {{"general.file_type", mix->file_type},
+                                  {"general.quantization_version", 2}};
+    uint64_t n_kv = g->n_kv;
+    for (size_t i = 0; i < g->n_kv; i++) n_kv -= is_dropped(&g->kv[i]);
+    for (int j = 0; j < 2; j++) n_kv += !gguf_find(g, own[j].key);
+
+    put(o, "GGUF", 4);
+    put_u32(o, 3);
+    put_u64(o, g->n_tensors);
+    put_u64(o, n_kv);
+    put_metadata(o, g, own);
+
+    uint64_t offset = 0;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const struct gguf_tensor *t = &g->tensors[i];
+        put_str(o, t->name, strlen(t->name));
+        put_u32(o, (uint32_t)t->n_dims);
+        for (int d = 0; d < t->n_dims; d++) put_u64(o, t->ne[d]);
+        put_u32(o, types[i]);
+        put_u64(o, offset);
+        offset += tensor_bytes(t, types[i]);
+        offset += (g->alignment - offset % g->alignment) % g->alignment;
+    }
+    put_padding(o, g->alignment);
+}
+
+/* ---- weights ----------------------------------------------------------------------------------
+ */
+
+enum {
+    PIECE = 4096,    // weights a thread takes at a time, a multiple of every block length
+    CHUNK = 1 << 18, // weights quantized between two writes: 1 MB of F32
+};
+
+struct chunk {
+    const uint8_t *in;
+    uint8_t *out;
+    const struct ggml_type_info *in_info, *out_info;
+    uint32_t in_type, out_type;
+    int64_t n; // weights
+};
+
+static void quantize_pieces(void *arg, long begin, long end, int thread) {
+    const struct chunk *c = arg;
+    (void)thread;
+    for (int64_t at = (int64_t)begin * PIECE; at < (int64_t)end * PIECE && at < c->n; at += PIECE) {
+        float x[PIECE];
+        int64_t n = c->n - at < PIECE ? c->n - at : PIECE;
+        dequantize_row(c->in_type, c->in + at * c->in_info->block_bytes, x, n);
+        quantize_row(c->out_type, x,
+                     c->out + at / c->out_info->block_len * c->out_info->block_bytes, n);
+    }
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+struct progress {
+    double start, shown;
+    uint64_t done, total; // weights
+    bool on_terminal;
+};
+
+/* On a terminal, after two seconds, five times a second. */
+static void show_progress(struct progress *p, int64_t n) {
+    p->done += (uint64_t)n;
+    double now = seconds();
+    if (!p->on_terminal || now - p->start < 2 || now - p->shown < 0.2) return;
+    p->shown = now;
+    fprintf(stderr, "\r%3.0f%% of %.0f million weights", 100 * (double)p->done / (double)p->total,
+            (double)p->total * 1e-6);
+}
+
+static void clear_progress(const struct progress *p) {
+    if (p->shown > 0) fprintf(stderr, "\r%40s\r", "");
+}
+
+static int put_tensor(struct output *o, const struct gguf_tensor *t, uint32_t type,
+                      struct threads *threads, uint8_t *buffer, struct progress *p,
+                      struct error *err) {
+    struct chunk c = {.in = t->data,
+                      .out = buffer,
+                      .in_type = t->type,
+                      .out_type = type,
+                      .in_info = ggml_type_info(t->type),
+                      .out_info = ggml_type_info(type)};
+    int64_t n = (int64_t)(t->nbytes / (size_t)c.in_info->block_bytes);
+    for (; n > 0 && !o->error; n -= c.n, c.in += c.n * c.in_info->block_bytes) {
+        if (stop_signal) return error_set(err, "stopped by signal %d", (int)stop_signal);
+        c.n = n < CHUNK ? n : CHUNK;
+        size_t bytes = (size_t)(c.n / c.out_info->block_len * c.out_info->block_bytes);
+        if (t->type != type) {
+            parallel_for(threads, (long)((c.n + PIECE - 1) / PIECE), 1, quantize_pieces, &c);
+        }
+        put(o, t->type == type ? c.in : buffer, bytes);
+        show_progress(p, c.n);
+    }
+    return 0;
+}
+
+static int put_tensors(struct output *o, const struct gguf *g, const uint32_t *types,
+                       struct threads *threads, struct progress *p, struct error *err) {
+    uint8_t *buffer = malloc(CHUNK * sizeof(float));
+    if (!buffer) return error_set(err, "out of memory");
+    int result = 0;
+    for (size_t i = 0; i < g->n_tensors && result == 0 && !o->error; i++) {
+        result = put_tensor(o, &g->tensors[i], types[i], threads, buffer, p, err);
+        put_padding(o, g->alignment);
+    }
+    free(buffer);
+    return result;
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------
+ */
+
+/* An output that exists must be a plain file, and another than the input. */
+static int check_paths(const char *in, const char *out, struct error *err) {
+    struct stat a, b;
+    if (stat(out, &b) != 0) return 0;
+    if (S_ISDIR(b.st_mode))
+        return error_set(err, "%s: expected a file name, found a directory", out);
+    if (!S_ISREG(b.st_mode)) return error_set(err, "%s: exists and is not a plain file", out);
+    if (stat(in, &a) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino) {
+        return error_set(err, "%s: input and output are the same file", out);
+    }
+    return 0;
+}
+
+static void report(const struct gguf *g, const uint32_t *types, const struct output *o,
+                   const struct progress *p) {
+    double bytes = 0;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        bytes += (double)tensor_bytes(&g->tensors[i], types[i]);
+    }
+    printf("in %.1f MB, out %.1f MB, %.2f bits per weight, %.1f s\n",
+           (double)g->mapped_bytes * 1e-6, (double)o->size * 1e-6,
+           p->total ? 8 * bytes / (double)p->total : 0.0, seconds() - p->start);
+}
+
+static int write_model(const struct gguf *g, const struct options *opt, const uint32_t *types,
+                       struct threads *threads, struct error *err) {
+    struct progress p = {.start = seconds(), .on_terminal = isatty(STDERR_FILENO)};
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const struct gguf_tensor *t = &g->tensors[i];
+        p.total += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+    }
+    struct output o;
+    if (output_open(&o, opt->out, err) != 0) return -1;
+    put_header(&o, g, opt->mix, types);
+    int result = put_tensors(&o, g, types, threads, &p, err);
+    clear_progress(&p);
+    result = output_close(&o, opt->out, result, err);
+    if (result == 0) report(g, types, &o, &p);
+    return result;
+}
+
+static int quantize_file(const struct options *opt, struct error *err) {
+    struct gguf g;
+    if (check_paths(opt->in, opt->out, err) != 0 || gguf_open(&g, opt->in, err) != 0) return -1;
+    struct threads *threads = NULL;
+    uint32_t *types = malloc((g.n_tensors + 1) * sizeof *types);
+    int result = types ? plan_types(&g, opt->mix, types, err) : error_set(err, "out of memory");
+    if (result == 0) {
+        threads = threads_open(opt->n_threads ? opt->n_threads : threads_default_count(), err);
+        result = threads ? write_model(&g, opt, types, threads, err) : -1;
+    }
+    threads_close(threads);
+    free(types);
+    gguf_close(&g);
+    return result;
+}
+
+static int parse_threads(const char *text, int *n_threads, struct error *err) {
+    char *end = NULL;
+    long n = text ? strtol(text, &end, 10) : 0;
+    if (!text || end == text || *end != '\0' || n < 1 || n > 512) {
+        return error_set(err, "-t: expected a number of threads from 1 to 512, found %s",
+                         text ? text : "nothing");
+    }
+    *n_threads = (int)n;
+    return 0;
+}
+
+static int parse_options(int argc, char **argv, struct options *opt, struct error *err) {
+    const char *type = NULL, **const places[] = {&opt->in, &opt->out, &type};
+    int n = 0;
+    *opt = (struct options){0};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-t") == 0) {
+            if (parse_threads(argv[i + 1], &opt->n_threads, err) != 0) return -1;
+            i++;
+        } else if (argv[i][0] == '-') {
+            return error_set(err, "unknown option %s", argv[i]);
+        } else if (n == 3) {
+            return error_set(err, "expected IN.gguf OUT.gguf TYPE, found one more: %s", argv[i]);
+        } else {
+            *places[n++] = argv[i];
+        }
+    }
+    if (n < 3) return error_set(err, "expected IN.gguf OUT.gguf TYPE, found %d of them", n);
+    for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++) {
+        if (strcmp(type, mixes[i].name) == 0) opt->mix = &mixes[i];
+    }
+    if (opt->mix) return 0;
+    return error_set(err, "TYPE: expected Q5_K_M, Q5_K_S, Q6_K or Q8_0, found %s", type);
+}
+
+/* Signals only raise a flag: the temporary file is removed on the way out. What the caller ignores
+ * (nohup) stays ignored. A file size limit is a failed write like any other. */
+static void catch_signals(void) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        struct sigaction old, catch = {.sa_handler = on_signal};
+        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+            sigaction(signals[i], &catch, NULL);
+        }
+    }
+    signal(SIGXFSZ, SIG_IGN);
+}
+
+int main(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            fputs(usage, stdout);
+            return 0;
+        }
+    }
+    struct options opt;
+    struct error err;
+    if (parse_options(argc, argv, &opt, &err) != 0) {
+        fprintf(stderr, "quantize: %s (--help tells more)\n", err.text);
+        return 2;
+    }
+    catch_signals();
+    if (quantize_file(&opt, &err) != 0) {
+        fprintf(stderr, "quantize: %s\n", err.text);
+        if (stop_signal) {
+            signal(stop_signal, SIG_DFL);
+            raise(stop_signal);
+        }
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,102 @@
+/* What one instruction set implements: the products of matmul_q.h and the rest of the forward pass.
+ * Every implementation gives the same bits; portable C is the specification. */
+#ifndef ISA_H
+#define ISA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quant.h"
+
+/* W: n_rows x n_cols weights, rows of row_bytes one after the other in the mapped file. */
+struct matrix {
+    uint32_t type; // enum ggml_type; dequantize_supported()
+    int64_t n_rows, n_cols;
+    size_t row_bytes;
+    const uint8_t *data; // aligned to the type's scalars: 2 bytes for halves, 4 for F32
+};
+
+/* Activations enter products in "lane order", permuted once per product: of each 32 values, the one
+ * at 4 * lane + step goes to 8 * step + lane, because bytes are cut out of dwords that way. */
+#define LANES 8
+#define LANE_GROUP 32
+
+/* A batch is computed in panels: panel_rows rows x KC columns of decoded weights that stay in L1
+ * while every token passes by. */
+#define KC 256
+
+struct isa {
+    const char *name;
+    bool (*usable)(void); // does this CPU have it?
+
+    /* y[r] = W[row + r] . x for n_rows rows; x in lane order, padded with zeros to LANE_GROUP. */
+    void (*gemv[GGML_N_TYPES])(const struct matrix *w, int64_t row, int n_rows, const float *x,
+                               float *y);
+
+    int panel_rows;  // rows of a panel
+    int tile_tokens; // most tokens of one tile() call
+    /* Decodes n_rows <= panel_rows rows, columns k0.. k0 + kc, into panel: kc / LANES steps of
+     * panel_rows x LANES weights in lane order. Missing rows are filled with anything finite. */
+    void (*panel[GGML_N_TYPES])(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
+                                float *panel);
+    /* acc[t][r][lane] += panel x token t, for n_tokens <= tile_tokens tokens at x + t * x_stride,
+     * kc columns in lane order. */
+    void (*tile)(float *acc, const float *panel, const float *x, size_t x_stride, int kc,
+                 int n_tokens);
+    /* To lane order; dst holds k rounded up to LANE_GROUP. */
+    void (*to_lanes)(float *dst, const float *x, int64_t k);
+
+    const struct ops *ops;
+};
+
+/* The key/value cache of one head. Keys lie in groups of 8 positions, [group][head_dim][8], so that
+ * a vector holds one dimension of 8 neighbours; values lie as [position][head_dim]. A ring:
+ * position p is in slot p % n_slots, and n_slots is a multiple of 8. */
+struct kv_head {
+    const void *k, *v;
+    bool f16; // ggml_half, otherwise float
+    int head_dim_k, head_dim_v;
+    int n_slots;
+};
+
+/* The rest of the step. Sums run in LANES lanes (index mod 8) and end in the same tree as products.
+ */
+struct ops {
+    /* y = x / sqrt(mean(x^2) + eps) * w, one row of n; w may be NULL (all ones). y may be x. */
+    void (*rms_norm)(float *y, const float *x, const float *w, int n, float eps);
+    /* gate = silu(gate) * up, gate = gelu_tanh(gate) * up */
+    void (*swiglu)(float *gate, const float *up, int64_t n);
+    void (*geglu)(float *gate, const float *up, int64_t n);
+    /* x = cap * tanh(x / cap) */
+    void (*softcap)(float *x, int64_t n, float cap);
+    /* s[q][p - first] = scale * (q[q] . k[p]) for n_q <= ATTN_QUERIES queries and positions first
+     * .. first + n; both multiples of 8. Each dot product is one chain of FMAs in ascending
+     * dimension. */
+    void (*attn_scores)(float *s, size_t s_stride, const float *const *q, int n_q,
+                        const struct kv_head *kv, int64_t first, int n, float scale);
+    /* s[0 .. n) = exp(s - max) over [begin, end), 0 elsewhere; returns the sum. n multiple of 8. */
+    float (*softmax)(float *s, int n, int begin, int end);
+    /* out[q] = sum over positions of s[q][p - first] * v[p], times inv_sum[q]; ascending positions.
+     */
+    void (*attn_values)(float *const *out, const float *s, size_t s_stride, const float *inv_sum,
+                        int n_q, const struct kv_head *kv, int64_t first, int n);
+};
+#define ATTN_QUERIES 4
+
+extern const struct isa isa_portable;
+extern const struct ops ops_portable;
+#if defined(__x86_64__)
+extern const struct isa isa_avx2, isa_avx512;
+extern const struct ops ops_avx2;
+#elif defined(__aarch64__)
+extern const struct isa isa_neon;
+#endif
+
+/* The implementations compiled in, best first, NULL at the end. */
+extern const struct isa *const isa_all[];
+const struct isa *isa_best(void);
+/* By name; NULL if it is not compiled in. Check usable() before using it. */
+const struct isa *isa_find(const char *name);
+
+#endif

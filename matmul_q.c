@@ -1,0 +1,313 @@
+#include "matmul_q.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ----------------------------------------------------------------- portable C: the specification
+ */
+
+static int min_int(int64_t a, int64_t b) {
+    return (int)(a < b ? a : b);
+}
+
+static void portable_to_lanes(float *dst, const float *x, int64_t k) {
+    for (int64_t group = 0; group < k; group += LANE_GROUP) {
+        for (int i = 0; i < LANE_GROUP; i++) {
+            int lane = i / 4, step = i % 4;
+            dst[group + LANES * step + lane] = group + i < k ? x[group + i] : 0;
+        }
+    }
+}
+
+/* KC columns at most, dequantized and put in lane order. */
+static void portable_panel(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
+                           float *panel) {
+    (void)n_rows; // panel_rows is 1
+    float weights[KC];
+    const struct ggml_type_info *t = ggml_type_info(w->type);
+    const uint8_t *blocks =
+        w->data + (size_t)row * w->row_bytes + (size_t)(k0 / t->block_len) * (size_t)t->block_bytes;
+    dequantize_row(w->type, blocks, weights, kc);
+    portable_to_lanes(panel, weights, kc);
+}
+
+static void portable_tile(float *acc, const float *panel, const float *x, size_t x_stride, int kc,
+                          int n_tokens) {
+    for (int t = 0; t < n_tokens; t++, acc += LANES, x += x_stride) {
+        for (int k = 0; k < kc; k++) acc[k % LANES] = fmaf(panel[k], x[k], acc[k % LANES]);
+    }
+}
+
+static float sum_lanes(const float *l) {
+    return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+}
+
+static int pad_to_group(int64_t k) {
+    return (int)((k + LANE_GROUP - 1) / LANE_GROUP * LANE_GROUP);
+}
+
+static void portable_gemv(const struct matrix *w, int64_t row, int n_rows, const float *x,
+                          float *y) {
+    for (int r = 0; r < n_rows; r++) {
+        float panel[KC], lanes[LANES] = {0};
+        for (int64_t k = 0; k < w->n_cols; k += KC) {
+            int kc = min_int(w->n_cols - k, KC);
+            portable_panel(w, row + r, 1, k, kc, panel);
+            portable_tile(lanes, panel, x + k, 0, pad_to_group(kc), 1);
+        }
+        y[r] = sum_lanes(lanes);
+    }
+}
+
+static bool always(void) {
+    return true;
+}
+
+/* Every type that dequantize_row knows. */
+#define ALL_TYPES(f)                                                                            \
+    {                                                                                           \
+        [GGML_TYPE_F32] = f, [GGML_TYPE_F16] = f, [GGML_TYPE_BF16] = f, [GGML_TYPE_Q4_0] = f,   \
+        [GGML_TYPE_Q4_1] = f, [GGML_TYPE_Q5_0] = f, [GGML_TYPE_Q5_1] = f, [GGML_TYPE_Q8_0] = f, \
+        [GGML_TYPE_Q2_K] = f, [GGML_TYPE_Q3_K] = f, [GGML_TYPE_Q4_K] = f, [GGML_TYPE_Q5_K] = f, \
+        [GGML_TYPE_Q6_K] = f                                                                    \
+    }
+
+const struct isa isa_portable = {
+    .name = "portable",
+    .usable = always,
+    .gemv = ALL_TYPES(portable_gemv),
+    .panel_rows = 1,
+    .tile_tokens = 64,
+    .panel = ALL_TYPES(portable_panel),
+    .tile = portable_tile,
+    .to_lanes = portable_to_lanes,
+    .ops = &ops_portable,
+};
+
+/* ------------------------------------------------------------------------ the table, best first */
+
+const struct isa *const isa_all[] = {
+#if defined(__x86_64__)
+    &isa_avx512, &isa_avx2,
+#elif defined(__aarch64__)
+    &isa_neon,
+#endif
+    &isa_portable, NULL};
+
+const struct isa *isa_best(void) {
+    int i = 0;
+    while (!isa_all[i]->usable()) i++;
+    return isa_all[i];
+}
+
+const struct isa *isa_find(const char *name) {
+    for (int i = 0; isa_all[i]; i++) {
+        if (strcmp(isa_all[i]->name, name) == 0) return isa_all[i];
+    }
+    return NULL;
+}
+
+/* ----------------------------------------------------------------------------------- open, checks
+ */
+
+int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads, bool reference,
+                int64_t max_cols, int max_tokens, struct error *err) {
+    size_t padded = ((size_t)max_cols + LANE_GROUP - 1) / LANE_GROUP * LANE_GROUP;
+    size_t rows = (size_t)isa->panel_rows, n = (size_t)max_tokens;
+    *m = (struct matmul){.isa = isa,
+                         .threads = threads,
+                         .reference = reference,
+                         .max_cols = max_cols,
+                         .max_tokens = max_tokens};
+    m->work_floats = rows * KC + rows * LANES * n;
+    size_t work_bytes = m->work_floats * (size_t)threads_count(threads) * sizeof(float);
+    m->scratch_bytes = padded * n * sizeof(float) + work_bytes;
+    m->x = malloc(padded * n * sizeof(float));
+    m->work = malloc(work_bytes);
+    if (m->x && m->work) return 0;
+    size_t needed = m->scratch_bytes;
+    matmul_close(m);
+    return error_set(err, "out of memory: products of %d tokens with %lld columns need %zu bytes",
+                     max_tokens, (long long)max_cols, needed);
+}
+
+void matmul_close(struct matmul *m) {
+    free(m->x);
+    free(m->work);
+    *m = (struct matmul){0};
+}
+
+bool matmul_supports(const struct matrix *w, const char *name, struct error *err) {
+    const struct ggml_type_info *t = ggml_type_info(w->type);
+    if (!dequantize_supported(w->type)) {
+        error_set(err, "%s: type %s (%u) is not one this engine computes with", name,
+                  t ? t->name : "unknown", (unsigned)w->type);
+        return false;
+    }
+    size_t align = w->type == GGML_TYPE_F32 ? 4 : 2;
+    if ((uintptr_t)w->data % align != 0) {
+        error_set(err, "%s: data at an address that is no multiple of %zu", name, align);
+        return false;
+    }
+    return true;
+}
+
+/* --------------------------------------------------------------------------------------- one token
+ */
+
+/* The rows of all products are numbered through; a job covers some of them. */
+struct job {
+    struct matmul *m;
+    const struct product *products;
+    int n_products;
+    int n_tokens;
+};
+
+static void gemv_rows(void *arg, long begin, long end, int thread) {
+    (void)thread;
+    const struct job *job = arg;
+    long first = 0; // number of the product's row 0
+    for (int i = 0; i < job->n_products && begin < end; i++) {
+        const struct matrix *w = job->products[i].w;
+        long stop = first + (long)w->n_rows;
+        if (begin < stop) {
+            int64_t row = begin - first;
+            int n = (int)((end < stop ? end : stop) - begin);
+            job->m->isa->gemv[w->type](w, row, n, job->m->x, job->products[i].y + row);
+            begin += n;
+        }
+        first = stop;
+    }
+}
+
+/* ----------------------------------------------------------------------------------------- a batch
+ */
+
+/* The activations of a batch lie as (blocks of KC columns, tokens, columns of the block), so that
+ * what a panel needs is contiguous. Returns where block k0 begins and its row length. */
+static float *x_block(const struct matmul *m, int64_t n_cols, int n_tokens, int64_t k0, int *kc) {
+    *kc = pad_to_group(min_int(n_cols - k0, KC));
+    return m->x + (size_t)k0 * (size_t)n_tokens;
+}
+
+/* One panel of rows times all tokens. */
+static void gemm_panel(const struct matmul *m, const struct product *p, int64_t row, int n_tokens,
+                       float *panel, float *sums) {
+    const struct isa *isa = m->isa;
+    const struct matrix *w = p->w;
+    int rows = isa->panel_rows, n_rows = min_int(w->n_rows - row, rows);
+    memset(sums, 0, (size_t)(rows * LANES) * (size_t)n_tokens * sizeof(float));
+    for (int64_t k = 0; k < w->n_cols; k += KC) {
+        int kc;
+        const float *x = x_block(m, w->n_cols, n_tokens, k, &kc);
+        isa->panel[w->type](w, row, n_rows, k, min_int(w->n_cols - k, KC), panel);
+        for (int t = 0; t < n_tokens; t += isa->tile_tokens) {
+            isa->tile(sums + (size_t)t * (size_t)(rows * LANES), panel, x + (size_t)t * (size_t)kc,
+                      (size_t)kc, kc, min_int(n_tokens - t, isa->tile_tokens));
+        }
+    }
+    for (int t = 0; t < n_tokens; t++) {
+        for (int r = 0; r < n_rows; r++) {
+            p->y[t * w->n_rows + row + r] = sum_lanes(sums + (t * rows + r) * LANES);
+        }
+    }
+}
+
+static void gemm_panels(void *arg, long begin, long end, int thread) {
+    const struct job *job = arg;
+    const struct matmul *m = job->m;
+    int rows = m->isa->panel_rows;
+    float *panel = m->work + (size_t)thread * m->work_floats;
+    long first = 0; // number of the product's panel 0
+    for (int i = 0; i < job->n_products; i++) {
+        const struct product *p = &job->products[i];
+        long stop = first + (long)((p->w->n_rows + rows - 1) / rows);
+        for (; begin < end && begin < stop; begin++) {
+            gemm_panel(m, p, (begin - first) * rows, job->n_tokens, panel, panel + rows * KC);
+        }
+        first = stop;
+    }
+}
+
+struct lanes_job {
+    const struct matmul *m;
+    const float *x;
+    int64_t n_cols;
+    int n_tokens;
+};
+
+static void permute_tokens(void *arg, long begin, long end, int thread) {
+    (void)thread;
+    const struct lanes_job *job = arg;
+    for (long t = begin; t < end; t++) {
+        for (int64_t k = 0; k < job->n_cols; k += KC) {
+            int kc;
+            float *block = x_block(job->m, job->n_cols, job->n_tokens, k, &kc);
+            job->m->isa->to_lanes(block + (size_t)t * (size_t)kc, job->x + t * job->n_cols + k,
+                                  min_int(job->n_cols - k, KC));
+        }
+    }
+}
+
+/* Pieces small enough that the threads finish together, large enough that handing them out costs
+ * nothing: about 64 kB of weights, or four panels. */
+static void run_products(struct matmul *m, const struct product *products, int n_products,
+                         int n_tokens) {
+    struct job job = {m, products, n_products, n_tokens};
+    long n = 0;
+    if (n_tokens == 1) {
+        for (int i = 0; i < n_products; i++) n += (long)products[i].w->n_rows;
+        long grain = 65536 / (long)products[0].w->row_bytes;
+        parallel_for(m->threads, n, grain < 8 ? 8 : grain / 8 * 8, gemv_rows, &job);
+    } else {
+        int rows = m->isa->panel_rows;
+        for (int i = 0; i < n_products; i++) n += (long)((products[i].w->n_rows + rows - 1) / rows);
+        parallel_for(m->threads, n, 1 + 24 / rows, gemm_panels, &job);
+    }
+}
+
+/* ------------------------------------------------------------------------------- the reference
+ * path */
+
+struct dequantize_job {
+    const struct matrix *w;
+    float *out;
+};
+
+static void dequantize_rows(void *arg, long begin, long end, int thread) {
+    (void)thread;
+    const struct dequantize_job *job = arg;
+    const struct matrix *w = job->w;
+    for (long r = begin; r < end; r++) {
+        dequantize_row(w->type, w->data + (size_t)r * w->row_bytes, job->out + r * w->n_cols,
+                       w->n_cols);
+    }
+}
+
+static void run_reference(struct matmul *m, const struct product *product, int n_tokens) {
+    const struct matrix *w = product->w;
+    size_t row_bytes = (size_t)w->n_cols * sizeof(float), bytes = (size_t)w->n_rows * row_bytes;
+    struct dequantize_job job = {w, malloc(bytes)};
+    if (!job.out) {
+        m->failed = true;
+        return;
+    }
+    if (bytes > m->reference_peak_bytes) m->reference_peak_bytes = bytes;
+    parallel_for(m->threads, (long)w->n_rows, 16, dequantize_rows, &job);
+    struct matrix f32 = {GGML_TYPE_F32, w->n_rows, w->n_cols, row_bytes, (const uint8_t *)job.out};
+    struct product copy = {&f32, product->y};
+    run_products(m, &copy, 1, n_tokens);
+    free(job.out);
+}
+
+void mul_mat(struct matmul *m, const struct product *products, int n_products, const float *x,
+             int n_tokens) {
+    struct lanes_job job = {m, x, products[0].w->n_cols, n_tokens};
+    parallel_for(m->threads, n_tokens, 8, permute_tokens, &job);
+    if (!m->reference) {
+        run_products(m, products, n_products, n_tokens);
+    } else {
+        for (int i = 0; i < n_products; i++) run_reference(m, &products[i], n_tokens);
+    }
+}

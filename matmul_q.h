@@ -1,0 +1,57 @@
+/* y = W x for weights that stay in their quantized blocks, and the reference that the result must
+ * equal bit for bit.
+ *
+ * The arithmetic contract:
+ *   - A weight is one float32: what dequantize_row gives.
+ *   - A dot product has 8 lanes. Of each 32 columns, lane l takes 4l .. 4l + 3; a lane adds its
+ *     products in ascending column order, each with one fused multiply-add, starting from +0.
+ *     Columns beyond the last, up to a multiple of 32, count as 0 * 0.
+ *   - The lanes end in one tree: ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)).
+ * So a result depends on its row of W and on x alone: not on the other rows, the tokens that share
+ * the batch, the threads or the instruction set. Why lane = column mod 32 / 4: a vector of 8 dwords
+ * holds 32 bytes of quants, and step j of each group of four is cut out of all 8 lanes by one shift
+ * and one mask; x is permuted to match once per product. CHANGELOG.md has the measurement.
+ *
+ * With `reference` the whole matrix is dequantized to a float32 buffer, multiplied in the same
+ * order, and the buffer is freed: what one would do without these kernels. */
+#ifndef MATMUL_Q_H
+#define MATMUL_Q_H
+
+#include "isa.h"
+#include "threads.h"
+
+/* Everything a product needs besides its operands: made once, shared by all products of a model. */
+struct matmul {
+    const struct isa *isa;
+    struct threads *threads;
+    bool reference;
+    int64_t max_cols;
+    int max_tokens;
+    float *x;                    // (max_tokens, max_cols) activations in lane order
+    float *work;                 // per thread: a panel, and its sums for every token
+    size_t work_floats;          // of one thread
+    size_t scratch_bytes;        // allocated by matmul_open
+    size_t reference_peak_bytes; // largest buffer of float32 weights so far
+    bool failed;                 // out of memory for such a buffer: results since then are garbage
+};
+
+/* Products of up to max_tokens tokens with matrices of up to max_cols columns. */
+int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads, bool reference,
+                int64_t max_cols, int max_tokens, struct error *err);
+void matmul_close(struct matmul *m);
+
+/* True if the matrix can be multiplied; otherwise err says what about `name` is not so. */
+bool matmul_supports(const struct matrix *w, const char *name, struct error *err);
+
+/* One input, several matrices of the same n_cols (query, key and value; gate and up): their rows
+ * are shared out to the threads together. */
+struct product {
+    const struct matrix *w;
+    float *y; // (n_tokens, w->n_rows)
+};
+
+/* y = W x for each product; x is (n_tokens, n_cols), 1 <= n_tokens <= max_tokens. */
+void mul_mat(struct matmul *m, const struct product *products, int n_products, const float *x,
+             int n_tokens);
+
+#endif

@@ -1,0 +1,18 @@
+/* AVX-512: the kernels of matmul_q_simd.h with two rows of a matrix in a register, each in its own
+ * 8 lanes, so that the bits are those of the narrower instruction sets. The rest of the step is
+ * small and stays with AVX2. */
+#if defined(__x86_64__)
+#define SIMD_AVX512
+#include "matmul_q_simd.h"
+
+static bool usable(void) {
+    return isa_avx2.usable() && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq");
+}
+
+const struct isa isa_avx512 = {
+    .name = "avx512", .usable = usable, MATMUL_Q_SIMD_MEMBERS, .ops = &ops_avx2};
+#else
+typedef int translation_unit_must_not_be_empty;
+#endif

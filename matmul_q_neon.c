@@ -1,0 +1,17 @@
+/* NEON, which every aarch64 CPU has: the kernels of matmul_q_simd.h and ops_simd.h with a row's 8
+ * lanes in two registers. */
+#if defined(__aarch64__)
+#define SIMD_NEON
+#include "matmul_q_simd.h"
+#include "ops_simd.h"
+
+static bool usable(void) {
+    return true;
+}
+
+static const struct ops ops_neon = OPS_SIMD;
+const struct isa isa_neon = {
+    .name = "neon", .usable = usable, MATMUL_Q_SIMD_MEMBERS, .ops = &ops_neon};
+#else
+typedef int translation_unit_must_not_be_empty;
+#endif

@@ -1,0 +1,405 @@
+/* The products of matmul_q.h on the vector layer of simd.h, included once per instruction set.
+ *
+ * A block type is two functions: begin() unpacks a block's scales, unit() unpacks the next 64
+ * weights (or all 32 of the older formats) in lane order and emits them 8 at a time, step by step.
+ * What happens to an emitted vector is the sink's business: a gemv multiplies it at once, a panel
+ * stores it. Everything is inlined into one loop per type and use. */
+#ifndef MATMUL_Q_SIMD_H
+#define MATMUL_Q_SIMD_H
+
+#include "isa.h"
+#include "simd.h"
+
+#define N_VEC 2 // vectors of rows in flight in a gemv: two hide the latency of the FMA chain
+#define PREFETCH_BYTES 4096
+
+SIMD_BEGIN
+
+struct sink {
+    vf acc;         // gemv: the running sums
+    const float *x; // gemv: activations of the next step
+    float *panel;   // panel: where the next step goes, NULL in a gemv
+    size_t panel_step;
+};
+
+/* SIMD_ROWS rows at one block: p the first, p + stride the second. */
+struct block {
+    const uint8_t *p;
+    size_t stride;
+    vf scale[2], offset[2]; // four sub-blocks each, the same in both halves of a row's lanes
+    vi high;                // high bits not used yet
+};
+
+INLINE void emit(struct sink *s, vf w) {
+    if (s->panel) {
+        vf_store(s->panel, w);
+        s->panel += s->panel_step;
+    } else {
+        s->acc = vf_fma(w, vf_load8(s->x), s->acc);
+        s->x += LANES;
+    }
+}
+
+/* 32 weights w = scale * q + offset, q unsigned bytes. */
+INLINE void emit_unsigned(struct sink *s, vi q, vf scale, vf offset) {
+    const vi byte = vi_set1(255);
+    emit(s, vf_fma(scale, vf_from_vi(vi_and(q, byte)), offset));
+    emit(s, vf_fma(scale, vf_from_vi(vi_and(VI_SHR(q, 8), byte)), offset));
+    emit(s, vf_fma(scale, vf_from_vi(vi_and(VI_SHR(q, 16), byte)), offset));
+    emit(s, vf_fma(scale, vf_from_vi(VI_SHR(q, 24)), offset));
+}
+
+/* 32 weights w = scale * q, q signed bytes. */
+INLINE void emit_signed(struct sink *s, vi q, vf scale) {
+    emit(s, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 24), 24))));
+    emit(s, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 16), 24))));
+    emit(s, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 8), 24))));
+    emit(s, vf_mul(scale, vf_from_vi(VI_SAR(q, 24))));
+}
+
+/* n is a constant wherever this is called; the switch makes it an immediate at -O0 too. */
+INLINE vf splat4(vf v, int n) {
+    switch (n) {
+    case 0:
+        return VF_SPLAT4(v, 0);
+    case 1:
+        return VF_SPLAT4(v, 1);
+    case 2:
+        return VF_SPLAT4(v, 2);
+    default:
+        return VF_SPLAT4(v, 3);
+    }
+}
+
+INLINE vi bytes_set1(uint8_t b) {
+    return vi_set1((int32_t)(b * 0x01010101u));
+}
+
+/* ---------------------------------------------------------------------------------- block types */
+
+INLINE void f32_begin(struct block *b) {
+    (void)b;
+}
+INLINE void f32_unit(struct block *b, int u, struct sink *s) {
+    (void)u;
+    vf w[4];
+    vf_lanes((const float *)(const void *)b->p, b->stride, w);
+    for (int i = 0; i < 4; i++) emit(s, w[i]);
+}
+
+INLINE void q8_0_begin(struct block *b) {
+    b->scale[0] = vf_half(b->p, b->stride);
+}
+INLINE void q8_0_unit(struct block *b, int u, struct sink *s) {
+    (void)u;
+    emit_signed(s, vi_load32(b->p + offsetof(block_q8_0, qs), b->stride), b->scale[0]);
+}
+
+INLINE void q5_1_begin(struct block *b) {
+    b->scale[0] = vf_half(b->p, b->stride);
+    b->offset[0] = vf_half(b->p + offsetof(block_q5_1, m), b->stride);
+}
+INLINE void q5_1_unit(struct block *b, int u, struct sink *s) {
+    (void)u;
+    vi low = vi_nibbles(b->p + offsetof(block_q5_1, qs), b->stride);
+    vi high = vi_bits_to_16(b->p + offsetof(block_q5_1, qh), b->stride);
+    emit_unsigned(s, vi_or(low, high), b->scale[0], b->offset[0]);
+}
+
+/* The eight 6-bit scales and mins of Q4_K and Q5_K, four at a time in the bytes of a word: see
+ * get_scale_min_k4 in quant.c. Offsets are -(dmin * m). */
+INLINE void k4_scales(struct block *b, size_t scales_at) {
+    uint32_t sc[2][SIMD_ROWS], m[2][SIMD_ROWS];
+    for (int r = 0; r < SIMD_ROWS; r++) {
+        uint32_t w[3];
+        memcpy(w, b->p + scales_at + (size_t)r * b->stride, sizeof w);
+        sc[0][r] = w[0] & 0x3f3f3f3f;
+        m[0][r] = w[1] & 0x3f3f3f3f;
+        sc[1][r] = (w[2] & 0x0f0f0f0f) | (w[0] >> 2 & 0x30303030);
+        m[1][r] = (w[2] >> 4 & 0x0f0f0f0f) | (w[1] >> 2 & 0x30303030);
+    }
+    vf d = vf_half(b->p, b->stride);
+    vf dmin = vf_mul(vf_half(b->p + 2, b->stride), vf_from_vi(vi_set1(-1)));
+    for (int i = 0; i < 2; i++) {
+        b->scale[i] = vf_mul(d, vf_from_vi(vi_bytes4(sc[i])));
+        b->offset[i] = vf_mul(dmin, vf_from_vi(vi_bytes4(m[i])));
+    }
+}
+
+INLINE void q4_K_begin(struct block *b) {
+    k4_scales(b, offsetof(block_q4_K, scales));
+}
+INLINE void q4_K_unit(struct block *b, int u, struct sink *s) {
+    const vi nibble = bytes_set1(15);
+    vi q = vi_load32(b->p + offsetof(block_q4_K, qs) + 32 * u, b->stride);
+    vf scale = b->scale[u / 2], offset = b->offset[u / 2];
+    int j = 2 * (u % 2);
+    emit_unsigned(s, vi_and(q, nibble), splat4(scale, j), splat4(offset, j));
+    emit_unsigned(s, vi_and(VI_SHR(q, 4), nibble), splat4(scale, j + 1), splat4(offset, j + 1));
+}
+
+INLINE void q5_K_begin(struct block *b) {
+    k4_scales(b, offsetof(block_q5_K, scales));
+    b->high = vi_load32(b->p + offsetof(block_q5_K, qh), b->stride);
+}
+INLINE void q5_K_unit(struct block *b, int u, struct sink *s) {
+    const vi nibble = bytes_set1(15), bit4 = bytes_set1(16);
+    vi q = vi_load32(b->p + offsetof(block_q5_K, qs) + 32 * u, b->stride);
+    vi lo = vi_or(vi_and(q, nibble), vi_and(VI_SHL(b->high, 4), bit4));
+    vi hi = vi_or(vi_and(VI_SHR(q, 4), nibble), vi_and(VI_SHL(b->high, 3), bit4));
+    b->high = VI_SHR(b->high, 2);
+    vf scale = b->scale[u / 2], offset = b->offset[u / 2];
+    int j = 2 * (u % 2);
+    emit_unsigned(s, lo, splat4(scale, j), splat4(offset, j));
+    emit_unsigned(s, hi, splat4(scale, j + 1), splat4(offset, j + 1));
+}
+
+/* 16 weights share a scale: the first four lanes have one, the last four the next. */
+INLINE void q6_K_begin(struct block *b) {
+    vf d = vf_half(b->p + offsetof(block_q6_K, d), b->stride);
+    const uint8_t *scales = b->p + offsetof(block_q6_K, scales);
+    for (int i = 0; i < 2; i++) {
+        b->scale[i] = vf_mul(d, vf_from_vi(vi_scales8(scales + 8 * i, b->stride)));
+    }
+}
+INLINE void q6_K_unit(struct block *b, int u, struct sink *s) {
+    const vi nibble = bytes_set1(15), bits45 = bytes_set1(0x30), bias = bytes_set1(32);
+    const uint8_t *ql = b->p + offsetof(block_q6_K, ql) + 64 * (u / 2);
+    vi q0 = vi_load32(ql, b->stride), q1 = vi_load32(ql + 32, b->stride);
+    if (u % 2 == 0) {
+        b->high = vi_load32(b->p + offsetof(block_q6_K, qh) + 32 * (u / 2), b->stride);
+        q0 = vi_or(vi_and(q0, nibble), vi_and(VI_SHL(b->high, 4), bits45));
+        q1 = vi_or(vi_and(q1, nibble), vi_and(VI_SHL(b->high, 2), bits45));
+    } else {
+        q0 = vi_or(vi_and(VI_SHR(q0, 4), nibble), vi_and(b->high, bits45));
+        q1 = vi_or(vi_and(VI_SHR(q1, 4), nibble), vi_and(VI_SHR(b->high, 2), bits45));
+    }
+    int j = 2 * (u % 2);
+    emit_signed(s, vi_sub8(q0, bias), splat4(b->scale[u / 2], j));
+    emit_signed(s, vi_sub8(q1, bias), splat4(b->scale[u / 2], j + 1));
+}
+
+/* ------------------------------------------------------------------------- loops over the blocks
+ */
+
+typedef void begin_fn(struct block *b);
+typedef void unit_fn(struct block *b, int u, struct sink *s);
+
+INLINE struct block block_at(const struct matrix *w, int64_t row, int64_t last, size_t offset) {
+    struct block b = {.p = w->data + (size_t)(row < last ? row : last) * w->row_bytes + offset,
+                      .stride = row < last ? w->row_bytes : 0};
+    return b;
+}
+
+INLINE void gemv_blocks(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y,
+                        int block_len, size_t block_bytes, begin_fn *begin, unit_fn *unit) {
+    int n_blocks = (int)(w->n_cols / block_len);
+    for (int r = 0; r < n_rows; r += N_VEC * SIMD_ROWS) {
+        struct block b[N_VEC];
+        struct sink s[N_VEC];
+        for (int v = 0; v < N_VEC; v++) {
+            b[v] = block_at(w, row + r + v * SIMD_ROWS, row + n_rows - 1, 0);
+            s[v] = (struct sink){.acc = vf_zero(), .x = x};
+        }
+        for (int i = 0; i < n_blocks; i++) {
+            for (int v = 0; v < N_VEC; v++) {
+                for (size_t line = 0; line < block_bytes; line += 64) {
+                    __builtin_prefetch(b[v].p + PREFETCH_BYTES + line);
+                    if (SIMD_ROWS > 1) {
+                        __builtin_prefetch(b[v].p + b[v].stride + PREFETCH_BYTES + line);
+                    }
+                }
+                begin(&b[v]);
+            }
+            for (int v = 0; v < N_VEC; v++) unit(&b[v], 0, &s[v]);
+            if (block_len == QK_K) {
+                for (int v = 0; v < N_VEC; v++) unit(&b[v], 1, &s[v]);
+                for (int v = 0; v < N_VEC; v++) unit(&b[v], 2, &s[v]);
+                for (int v = 0; v < N_VEC; v++) unit(&b[v], 3, &s[v]);
+            }
+            for (int v = 0; v < N_VEC; v++) b[v].p += block_bytes;
+        }
+        float sums[N_VEC * SIMD_ROWS];
+        for (int v = 0; v < N_VEC; v++) vf_sums(s[v].acc, sums + v * SIMD_ROWS);
+        for (int i = 0; i < N_VEC * SIMD_ROWS && r + i < n_rows; i++) y[r + i] = sums[i];
+    }
+}
+
+#if defined(SIMD_AVX512)
+#define PANEL_VECS 6 // x 4 tokens = 24 accumulators of 32 registers
+#else
+#define PANEL_VECS 3 // x 4 tokens = 12 accumulators of 16 registers
+#endif
+#define PANEL_ROWS (PANEL_VECS * SIMD_ROWS)
+#define TILE_TOKENS 4
+#define VEC_FLOATS (SIMD_ROWS * LANES)
+
+INLINE void panel_blocks(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
+                         float *panel, int block_len, size_t block_bytes, begin_fn *begin,
+                         unit_fn *unit) {
+    for (int v = 0; v < PANEL_VECS; v++) {
+        struct sink s = {.panel = panel + v * VEC_FLOATS, .panel_step = PANEL_VECS * VEC_FLOATS};
+        struct block b = block_at(w, row + v * SIMD_ROWS, row + n_rows - 1,
+                                  (size_t)(k0 / block_len) * block_bytes);
+        for (int k = 0; k < kc; k += block_len) {
+            begin(&b);
+            unit(&b, 0, &s);
+            if (block_len == QK_K) {
+                unit(&b, 1, &s);
+                unit(&b, 2, &s);
+                unit(&b, 3, &s);
+            }
+            b.p += block_bytes;
+        }
+    }
+}
+
+#define DEFINE_TYPE(type, len, bytes)                                                             \
+    static void gemv_##type(const struct matrix *w, int64_t row, int n_rows, const float *x,      \
+                            float *y) {                                                           \
+        gemv_blocks(w, row, n_rows, x, y, len, bytes, type##_begin, type##_unit);                 \
+    }                                                                                             \
+    static void panel_##type(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc, \
+                             float *panel) {                                                      \
+        panel_blocks(w, row, n_rows, k0, kc, panel, len, bytes, type##_begin, type##_unit);       \
+    }
+
+DEFINE_TYPE(q8_0, QK, sizeof(block_q8_0))
+DEFINE_TYPE(q5_1, QK, sizeof(block_q5_1))
+DEFINE_TYPE(q4_K, QK_K, sizeof(block_q4_K))
+DEFINE_TYPE(q5_K, QK_K, sizeof(block_q5_K))
+DEFINE_TYPE(q6_K, QK_K, sizeof(block_q6_K))
+DEFINE_TYPE(f32, LANE_GROUP, LANE_GROUP * sizeof(float))
+
+/* Every other type, and F32 rows that are no multiple of 32: KC columns at a time are dequantized
+ * into a buffer in L1, the end padded with zeros. */
+INLINE void any_columns(const struct matrix *w, int64_t row, int64_t last, int64_t k0, int kc,
+                        struct sink *s) {
+    float buffer[SIMD_ROWS][KC];
+    const struct ggml_type_info *t = ggml_type_info(w->type);
+    size_t offset = (size_t)(k0 / t->block_len) * (size_t)t->block_bytes;
+    int padded = (kc + LANE_GROUP - 1) / LANE_GROUP * LANE_GROUP;
+    for (int r = 0; r < SIMD_ROWS; r++) {
+        int64_t from = row + r < last ? row + r : last;
+        dequantize_row(w->type, w->data + (size_t)from * w->row_bytes + offset, buffer[r], kc);
+        for (int k = kc; k < padded; k++) buffer[r][k] = 0;
+    }
+    for (int k = 0; k < padded; k += LANE_GROUP) {
+        vf v[4];
+        vf_lanes(buffer[0] + k, sizeof buffer[0], v);
+        for (int i = 0; i < 4; i++) emit(s, v[i]);
+    }
+}
+
+INLINE int columns_left(int64_t n_cols, int64_t k) {
+    return (int)(n_cols - k < KC ? n_cols - k : KC);
+}
+
+static void gemv_any(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y) {
+    if (w->type == GGML_TYPE_F32 && w->n_cols % LANE_GROUP == 0) {
+        gemv_f32(w, row, n_rows, x, y);
+        return;
+    }
+    for (int r = 0; r < n_rows; r += SIMD_ROWS) {
+        struct sink s = {.acc = vf_zero(), .x = x};
+        for (int64_t k = 0; k < w->n_cols; k += KC) {
+            any_columns(w, row + r, row + n_rows - 1, k, columns_left(w->n_cols, k), &s);
+        }
+        float sums[SIMD_ROWS];
+        vf_sums(s.acc, sums);
+        for (int i = 0; i < SIMD_ROWS && r + i < n_rows; i++) y[r + i] = sums[i];
+    }
+}
+
+static void panel_any(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
+                      float *panel) {
+    if (w->type == GGML_TYPE_F32 && kc % LANE_GROUP == 0) {
+        panel_f32(w, row, n_rows, k0, kc, panel);
+        return;
+    }
+    for (int v = 0; v < PANEL_VECS; v++) {
+        struct sink s = {.panel = panel + v * VEC_FLOATS, .panel_step = PANEL_VECS * VEC_FLOATS};
+        any_columns(w, row + v * SIMD_ROWS, row + n_rows - 1, k0, kc, &s);
+    }
+}
+
+/* ------------------------------------------------------------------------------ batches of tokens
+ */
+
+INLINE void tile_n(float *acc, const float *panel, const float *x, size_t x_stride, int kc,
+                   int n_tokens) {
+    vf sum[TILE_TOKENS][PANEL_VECS];
+    for (int t = 0; t < n_tokens; t++) {
+        for (int v = 0; v < PANEL_VECS; v++) {
+            sum[t][v] = vf_load(acc + (t * PANEL_VECS + v) * VEC_FLOATS);
+        }
+    }
+    for (int k = 0; k < kc; k += LANES) {
+        vf xt[TILE_TOKENS];
+        for (int t = 0; t < n_tokens; t++) xt[t] = vf_load8(x + (size_t)t * x_stride + k);
+        for (int v = 0; v < PANEL_VECS; v++) {
+            vf w = vf_load(panel + v * VEC_FLOATS);
+            for (int t = 0; t < n_tokens; t++) sum[t][v] = vf_fma(w, xt[t], sum[t][v]);
+        }
+        panel += PANEL_VECS * VEC_FLOATS;
+    }
+    for (int t = 0; t < n_tokens; t++) {
+        for (int v = 0; v < PANEL_VECS; v++) {
+            vf_store(acc + (t * PANEL_VECS + v) * VEC_FLOATS, sum[t][v]);
+        }
+    }
+}
+
+static void tile(float *acc, const float *panel, const float *x, size_t x_stride, int kc,
+                 int n_tokens) {
+    switch (n_tokens) {
+    case 1:
+        tile_n(acc, panel, x, x_stride, kc, 1);
+        break;
+    case 2:
+        tile_n(acc, panel, x, x_stride, kc, 2);
+        break;
+    case 3:
+        tile_n(acc, panel, x, x_stride, kc, 3);
+        break;
+    default:
+        tile_n(acc, panel, x, x_stride, kc, TILE_TOKENS);
+        break;
+    }
+}
+
+static void to_lanes(float *dst, const float *x, int64_t k) {
+    vf v[4];
+    int64_t whole = k - k % LANE_GROUP;
+    for (int64_t i = 0; i < whole; i += LANE_GROUP) {
+        vf_lanes(x + i, 0, v);
+        for (int j = 0; j < 4; j++) vf_store8(dst + i + LANES * j, v[j]);
+    }
+    if (whole < k) {
+        float end[LANE_GROUP] = {0};
+        memcpy(end, x + whole, (size_t)(k - whole) * sizeof(float));
+        to_lanes(dst + whole, end, LANE_GROUP);
+    }
+}
+
+SIMD_END
+
+/* The members of struct isa that this file provides. */
+#define MATMUL_Q_SIMD_MEMBERS                                                                      \
+    .gemv =                                                                                        \
+        {[GGML_TYPE_F32] = gemv_any,   [GGML_TYPE_F16] = gemv_any,   [GGML_TYPE_BF16] = gemv_any,  \
+         [GGML_TYPE_Q4_0] = gemv_any,  [GGML_TYPE_Q4_1] = gemv_any,  [GGML_TYPE_Q5_0] = gemv_any,  \
+         [GGML_TYPE_Q5_1] = gemv_q5_1, [GGML_TYPE_Q8_0] = gemv_q8_0, [GGML_TYPE_Q2_K] = gemv_any,  \
+         [GGML_TYPE_Q3_K] = gemv_any,  [GGML_TYPE_Q4_K] = gemv_q4_K, [GGML_TYPE_Q5_K] = gemv_q5_K, \
+         [GGML_TYPE_Q6_K] = gemv_q6_K},                                                            \
+    .panel_rows = PANEL_ROWS, .tile_tokens = TILE_TOKENS,                                          \
+    .panel = {[GGML_TYPE_F32] = panel_any,   [GGML_TYPE_F16] = panel_any,                          \
+              [GGML_TYPE_BF16] = panel_any,  [GGML_TYPE_Q4_0] = panel_any,                         \
+              [GGML_TYPE_Q4_1] = panel_any,  [GGML_TYPE_Q5_0] = panel_any,                         \
+              [GGML_TYPE_Q5_1] = panel_q5_1, [GGML_TYPE_Q8_0] = panel_q8_0,                        \
+              [GGML_TYPE_Q2_K] = panel_any,  [GGML_TYPE_Q3_K] = panel_any,                         \
+              [GGML_TYPE_Q4_K] = panel_q4_K, [GGML_TYPE_Q5_K] = panel_q5_K,                        \
+              [GGML_TYPE_Q6_K] = panel_q6_K},                                                      \
+    .tile = tile, .to_lanes = to_lanes
+
+#endif

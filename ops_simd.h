@@ -1,0 +1,256 @@
+/* The rest of the forward pass (struct ops in isa.h) on the vector layer of simd.h. One source for
+ * every instruction set: the order of every sum is fixed here, and all arithmetic is the basic
+ * operations and FMA, which IEEE 754 defines to the last bit. */
+#ifndef OPS_SIMD_H
+#define OPS_SIMD_H
+
+#include <float.h>
+
+#include "isa.h"
+#include "simd.h"
+
+SIMD_BEGIN
+
+/* e^x within 1 ulp: x = n ln2 + r, |r| <= ln2 / 2, e^r by its Taylor-like minimax polynomial of
+ * degree 6 (Cephes' expf coefficients), 2^n added to the exponent. Below -87.3 the result, which
+ * would be subnormal, is 0; above 88.7 it stays at e^88.7. test_ops.c measures the error over all
+ * floats. */
+INLINE vf vf_exp(vf x) {
+    const vf lowest = vf_set1(-87.3f), magic = vf_set1(0x1.8p23f);
+    vf clamped = vf_min(vf_max(x, lowest), vf_set1(88.7f));
+    vf shifted = vf_fma(clamped, vf_set1(0x1.715476p0f), magic); // n in the low mantissa bits
+    vf n = vf_sub(shifted, magic);
+    vf r = vf_fma(n, vf_set1(-0x1.62e4p-1f), clamped);
+    r = vf_fma(n, vf_set1(-0x1.7f7d1cp-20f), r);
+    vf p = vf_set1(1.9875691500e-4f);
+    p = vf_fma(p, r, vf_set1(1.3981999507e-3f));
+    p = vf_fma(p, r, vf_set1(8.3334519073e-3f));
+    p = vf_fma(p, r, vf_set1(4.1665795894e-2f));
+    p = vf_fma(p, r, vf_set1(1.6666665459e-1f));
+    p = vf_fma(p, r, vf_set1(5.0000001201e-1f));
+    vf e = vf_add(vf_fma(p, vf_mul(r, r), r), vf_set1(1));
+    return vf_keep_ge(vf_scale2(e, shifted), x, lowest);
+}
+
+/* x / (1 + e^-z) */
+INLINE vf vf_sigmoid_mul(vf x, vf z) {
+    vf one = vf_set1(1);
+    return vf_div(x, vf_add(one, vf_exp(vf_sub(vf_zero(), z))));
+}
+
+INLINE vf silu(vf x) {
+    return vf_sigmoid_mul(x, x);
+}
+
+/* 0.5 x (1 + tanh(u)) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3) */
+INLINE vf gelu_tanh(vf x) {
+    vf cubic = vf_fma(vf_mul(vf_mul(x, x), x), vf_set1(0.044715f), x);
+    return vf_sigmoid_mul(x, vf_mul(cubic, vf_set1(1.5957691216f)));
+}
+
+/* tanh(z) = 1 - 2 / (e^2z + 1) */
+INLINE vf vf_tanh(vf z) {
+    vf one = vf_set1(1);
+    return vf_sub(one, vf_div(vf_set1(2), vf_add(vf_exp(vf_add(z, z)), one)));
+}
+
+/* Loads and stores that stop at the end of a row. */
+INLINE vf load_part(const float *p, int64_t left) {
+    float part[LANES] = {0};
+    if (left >= LANES) return vf_load(p);
+    memcpy(part, p, (size_t)left * sizeof(float));
+    return vf_load(part);
+}
+INLINE void store_part(float *p, int64_t left, vf v) {
+    float part[LANES];
+    if (left >= LANES) {
+        vf_store(p, v);
+    } else {
+        vf_store(part, v);
+        memcpy(p, part, (size_t)left * sizeof(float));
+    }
+}
+
+static void rms_norm(float *y, const float *x, const float *w, int n, float eps) {
+    vf squares = vf_zero();
+    for (int i = 0; i < n; i += LANES) {
+        vf v = load_part(x + i, n - i);
+        squares = vf_fma(v, v, squares);
+    }
+    vf scale = vf_set1(1.0f / sqrtf(vf_sum(squares) / (float)n + eps));
+    for (int i = 0; i < n; i += LANES) {
+        vf v = vf_mul(load_part(x + i, n - i), scale);
+        store_part(y + i, n - i, w ? vf_mul(v, load_part(w + i, n - i)) : v);
+    }
+}
+
+static void swiglu(float *gate, const float *up, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        vf g = silu(load_part(gate + i, n - i));
+        store_part(gate + i, n - i, vf_mul(g, load_part(up + i, n - i)));
+    }
+}
+
+static void geglu(float *gate, const float *up, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        vf g = gelu_tanh(load_part(gate + i, n - i));
+        store_part(gate + i, n - i, vf_mul(g, load_part(up + i, n - i)));
+    }
+}
+
+static void softcap(float *x, int64_t n, float cap) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        vf z = vf_div(load_part(x + i, n - i), vf_set1(cap));
+        store_part(x + i, n - i, vf_mul(vf_tanh(z), vf_set1(cap)));
+    }
+}
+
+/* -------------------------------------------------------------------------------------- attention
+ */
+
+INLINE vf load_cached(const void *base, size_t i, bool f16) {
+    return f16 ? vf_load_f16((const ggml_half *)base + i) : vf_load((const float *)base + i);
+}
+
+/* n_q queries x n_g groups of 8 positions; every score is its own chain of FMAs. */
+INLINE void scores_tile(float *s, size_t s_stride, const float *const *q, int n_q, const void *k,
+                        size_t group0, size_t group1, int n_g, bool f16, int head_dim, vf scale) {
+    vf sum[ATTN_QUERIES][2];
+    for (int i = 0; i < n_q; i++) sum[i][0] = sum[i][1] = vf_zero();
+    for (int d = 0; d < head_dim; d++) {
+        vf k0 = load_cached(k, (group0 * (size_t)head_dim + (size_t)d) * LANES, f16);
+        vf k1 = n_g > 1 ? load_cached(k, (group1 * (size_t)head_dim + (size_t)d) * LANES, f16) : k0;
+        for (int i = 0; i < n_q; i++) {
+            vf qd = vf_set1(q[i][d]);
+            sum[i][0] = vf_fma(qd, k0, sum[i][0]);
+            if (n_g > 1) sum[i][1] = vf_fma(qd, k1, sum[i][1]);
+        }
+    }
+    for (int i = 0; i < n_q; i++) {
+        vf_store(s + (size_t)i * s_stride, vf_mul(sum[i][0], scale));
+        if (n_g > 1) vf_store(s + (size_t)i * s_stride + LANES, vf_mul(sum[i][1], scale));
+    }
+}
+
+INLINE void scores_n(float *s, size_t s_stride, const float *const *q, int n_q,
+                     const struct kv_head *kv, bool f16, int64_t first, int n, float scale) {
+    size_t n_groups = (size_t)(kv->n_slots / LANES), group = (size_t)(first / LANES) % n_groups;
+    for (int i = 0; i < n;) {
+        int n_g = n - i >= 2 * LANES ? 2 : 1;
+        size_t next = group + 1 < n_groups ? group + 1 : 0;
+        if (n_g == 2) {
+            scores_tile(s + i, s_stride, q, n_q, kv->k, group, next, 2, f16, kv->head_dim_k,
+                        vf_set1(scale));
+            group = next + 1 < n_groups ? next + 1 : 0;
+        } else {
+            scores_tile(s + i, s_stride, q, n_q, kv->k, group, group, 1, f16, kv->head_dim_k,
+                        vf_set1(scale));
+            group = next;
+        }
+        i += n_g * LANES;
+    }
+}
+
+static void attn_scores(float *s, size_t s_stride, const float *const *q, int n_q,
+                        const struct kv_head *kv, int64_t first, int n, float scale) {
+    if (n_q == ATTN_QUERIES && kv->f16) {
+        scores_n(s, s_stride, q, ATTN_QUERIES, kv, true, first, n, scale);
+    } else if (n_q == ATTN_QUERIES) {
+        scores_n(s, s_stride, q, ATTN_QUERIES, kv, false, first, n, scale);
+    } else {
+        for (int i = 0; i < n_q; i++) {
+            scores_n(s + (size_t)i * s_stride, s_stride, q + i, 1, kv, kv->f16, first, n, scale);
+        }
+    }
+}
+
+static float softmax(float *s, int n, int begin, int end) {
+    for (int i = 0; i < begin; i++) s[i] = -INFINITY;
+    for (int i = end; i < n; i++) s[i] = -INFINITY;
+    vf max = vf_load(s);
+    for (int i = LANES; i < n; i += LANES) max = vf_max(max, vf_load(s + i));
+    vf top = vf_set1(vf_max_of(max)), sum = vf_zero();
+    for (int i = 0; i < n; i += LANES) {
+        vf e = vf_exp(vf_sub(vf_load(s + i), top));
+        vf_store(s + i, e);
+        sum = vf_add(sum, e);
+    }
+    return vf_sum(sum);
+}
+
+/* n_q queries x n_v vectors of dimensions from d0 on, over n positions that lie one after the other
+ * in the ring; sums are kept in out between calls. */
+INLINE void values_tile(float *const *out, const float *s, size_t s_stride, int n_q, const void *v,
+                        bool f16, int head_dim, size_t slot, int n, int d0, int n_v) {
+    vf sum[ATTN_QUERIES][2];
+    for (int i = 0; i < n_q; i++) {
+        for (int j = 0; j < n_v; j++) sum[i][j] = vf_load(out[i] + d0 + j * LANES);
+    }
+    for (int p = 0; p < n; p++) {
+        size_t at = (slot + (size_t)p) * (size_t)head_dim + (size_t)d0;
+        vf v0 = load_cached(v, at, f16), v1 = n_v > 1 ? load_cached(v, at + LANES, f16) : v0;
+        for (int i = 0; i < n_q; i++) {
+            vf weight = vf_set1(s[(size_t)i * s_stride + (size_t)p]);
+            sum[i][0] = vf_fma(weight, v0, sum[i][0]);
+            if (n_v > 1) sum[i][1] = vf_fma(weight, v1, sum[i][1]);
+        }
+    }
+    for (int i = 0; i < n_q; i++) {
+        for (int j = 0; j < n_v; j++) vf_store(out[i] + d0 + j * LANES, sum[i][j]);
+    }
+}
+
+/* Blocks of positions whose values fit L1: 64 x 128 halves are 16 kB. */
+#define VALUE_BLOCK 64
+
+INLINE void values_n(float *const *out, const float *s, size_t s_stride, int n_q,
+                     const struct kv_head *kv, bool f16, int64_t first, int n) {
+    int head_dim = kv->head_dim_v;
+    size_t slot = (size_t)first % (size_t)kv->n_slots;
+    for (int p = 0; p < n;) {
+        int left = kv->n_slots - (int)slot, block = n - p < VALUE_BLOCK ? n - p : VALUE_BLOCK;
+        if (block > left) block = left;
+        int d = 0;
+        for (; d + 2 * LANES <= head_dim; d += 2 * LANES) {
+            values_tile(out, s + p, s_stride, n_q, kv->v, f16, head_dim, slot, block, d, 2);
+        }
+        if (d < head_dim) {
+            values_tile(out, s + p, s_stride, n_q, kv->v, f16, head_dim, slot, block, d, 1);
+        }
+        p += block;
+        slot = (slot + (size_t)block) % (size_t)kv->n_slots;
+    }
+}
+
+static void attn_values(float *const *out, const float *s, size_t s_stride, const float *inv_sum,
+                        int n_q, const struct kv_head *kv, int64_t first, int n) {
+    int head_dim = kv->head_dim_v;
+    for (int i = 0; i < n_q; i++) memset(out[i], 0, (size_t)head_dim * sizeof(float));
+    if (n_q == ATTN_QUERIES && kv->f16) {
+        values_n(out, s, s_stride, ATTN_QUERIES, kv, true, first, n);
+    } else if (n_q == ATTN_QUERIES) {
+        values_n(out, s, s_stride, ATTN_QUERIES, kv, false, first, n);
+    } else {
+        for (int i = 0; i < n_q; i++) {
+            values_n(out + i, s + (size_t)i * s_stride, s_stride, 1, kv, kv->f16, first, n);
+        }
+    }
+    /* + 0 turns -0 into 0: positions with weight 0 that another query's range brought in, and
+     * that could only have changed the sign of a zero, leave no trace. */
+    for (int i = 0; i < n_q; i++) {
+        for (int d = 0; d < head_dim; d += LANES) {
+            vf scaled = vf_mul(vf_load(out[i] + d), vf_set1(inv_sum[i]));
+            vf_store(out[i] + d, vf_add(scaled, vf_zero()));
+        }
+    }
+}
+
+SIMD_END
+
+#define OPS_SIMD                                                                    \
+    {                                                                               \
+        .rms_norm = rms_norm, .swiglu = swiglu, .geglu = geglu, .softcap = softcap, \
+        .attn_scores = attn_scores, .softmax = softmax, .attn_values = attn_values  \
+    }
+
+#endif

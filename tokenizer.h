@@ -13,7 +13,7 @@
 struct tokenizer;
 
 /* g must outlive the tokenizer (pieces point into the map). An unknown model or pre-tokenizer is
- * an error that names it and says which are known. NULL on failure. */
+ * an error that names it. NULL on failure. */
 struct tokenizer *tokenizer_open(const struct gguf *g, struct error *err);
 void tokenizer_close(struct tokenizer *t); // NULL is fine
 
@@ -26,22 +26,33 @@ struct token_list {
 void token_list_free(struct token_list *list);
 
 /* Appends the ids of text (any bytes, NUL included). add_special: BOS/EOS as the file says;
- * parse_special: control tokens written out in the text are recognised. 0, or -1 and err. */
+ * parse_special: control tokens written out in the text are recognised (user-defined ones always
+ * are). 0, or -1 and err. */
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bool add_special,
                      bool parse_special, struct token_list *out, struct error *err);
 
-/* The bytes that a token adds to the text: control tokens give none, a byte token its byte, a BPE
- * token its bytes unmapped, an SPM token with U+2581 as space. Valid until the next call with the
- * same buf; at most TOKENIZER_PIECE_MAX bytes are needed only for tokens that must be unmapped,
- * hence the result may point into the map or into buf. id out of range: empty. */
+/* The bytes that a token adds to the text: a byte token its byte, a BPE token its bytes unmapped,
+ * an SPM token with U+2581 as space; unused tokens none, and control and unknown tokens none
+ * unless show_special. Valid until the next call with the same tokenizer. id out of range: empty.
+ */
 struct gguf_str tokenizer_piece(const struct tokenizer *t, int32_t id, bool show_special);
 
-/* Streaming: takes the pieces one by one and gives back only whole UTF-8 characters. */
+/* Streaming: takes the pieces one by one and gives back whole UTF-8 characters only. All bytes
+ * come out in the end, invalid ones too, in their order. */
 struct token_stream {
-    char pending[4]; // an unfinished character
-    int n_pending;
-    bool at_start; // SPM: the space that the encoder put before the text is not printed
+    char pending[4]; // the beginning of a character
+    size_t n_pending;
+    char ready[4];   // what the last call gave back beside the piece
+    bool skip_space; // the space that the encoder put before the text is not printed
 };
+
+/* Before the first piece. from_start: the pieces begin with the text's first. */
+void token_stream_begin(struct token_stream *s, const struct tokenizer *t, bool from_start);
+/* out[0], then out[1], is the text that is now complete; valid until the next call, while the
+ * piece is. */
+void token_stream_next(struct token_stream *s, struct gguf_str piece, struct gguf_str out[2]);
+/* After the last piece: what was still held back. */
+struct gguf_str token_stream_end(struct token_stream *s);
 
 /* Special ids, -1 if the file has none. */
 int32_t tokenizer_bos(const struct tokenizer *t);

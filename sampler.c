@@ -1,0 +1,209 @@
+#include "sampler.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The order of likelihood is total: logit descending, then id ascending. What a step keeps is
+ * always a prefix of this order, so nothing needs sorting: each step finds its last token. */
+struct candidate {
+    double weight; // what the current step adds up
+    float logit;   // never NaN or -0
+    int32_t id;
+};
+
+struct sampler {
+    struct sampler_params params;
+    uint64_t random; // state of the generator
+    int n_vocab;
+    int n;                        // candidates left
+    struct candidate candidate[]; // by ascending id
+};
+
+/* splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014): the seed
+ * is the first state. Uniform in [0, 1), 53 bits. */
+static double next_uniform(struct sampler *s) {
+    uint64_t z = s->random += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    return (double)(z >> 11) * 0x1p-53;
+}
+
+/* e^x for x <= 0, from additions and multiplications alone; exactly 1 at 0.
+ * x = k ln 2 + r with |r| <= ln 2 / 2, e^r by its series: the first term left out,
+ * r^11 / 11!, is below 3e-13. */
+static double exp_nonpositive(double x) {
+    if (x < -708) return 0; // below the normal numbers
+    int k = (int)(x * 0x1.71547652b82fep+0 - 0.5);
+    // ln 2 in two parts, the first with 21 low bits zero: k times it is exact.
+    double r = (x - k * 0x1.62e42fee00000p-1) - k * 0x1.a39ef35793c76p-33;
+    double e = 1.0 / 3628800;
+    e = e * r + 1.0 / 362880;
+    e = e * r + 1.0 / 40320;
+    e = e * r + 1.0 / 5040;
+    e = e * r + 1.0 / 720;
+    e = e * r + 1.0 / 120;
+    e = e * r + 1.0 / 24;
+    e = e * r + 1.0 / 6;
+    e = e * r + 0.5;
+    e = e * r + 1;
+    e = e * r + 1;
+    uint64_t bits = (uint64_t)(k + 1023) << 52;
+    double power; // 2^k
+    memcpy(&power, &bits, sizeof power);
+    return e * power;
+}
+
+/* Integers in the order of the floats (IEEE 754 is sign and magnitude). */
+static uint32_t sort_key(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+
+static float clean_logit(float x) {
+    return x == x ? x + 0.0f : -INFINITY; // -0 + 0 is +0
+}
+
+static void load_candidates(struct sampler *s, const float *logits, const int32_t *history,
+                            size_t n_history) {
+    s->n = s->n_vocab;
+    for (int i = 0; i < s->n; i++) {
+        s->candidate[i] = (struct candidate){.logit = clean_logit(logits[i]), .id = i};
+    }
+    float penalty = s->params.repeat_penalty;
+    int last_n = s->params.repeat_last_n;
+    if (penalty == 1) return;
+    size_t from = last_n < 0 || (size_t)last_n > n_history ? 0 : n_history - (size_t)last_n;
+    for (size_t i = from; i < n_history; i++) {
+        int32_t id = history[i];
+        if (id < 0 || id >= s->n_vocab) continue;
+        float x = clean_logit(logits[id]); // not the candidate's: a token counts once
+        s->candidate[id].logit = clean_logit(x > 0 ? x / penalty : x * penalty);
+    }
+}
+
+static struct candidate likeliest(const struct sampler *s) {
+    struct candidate best = s->candidate[0];
+    for (int i = 1; i < s->n; i++) {
+        if (s->candidate[i].logit > best.logit) best = s->candidate[i];
+    }
+    return best;
+}
+
+/* Weights proportional to the probabilities, 1 for the likeliest. Returns their sum. */
+static double weigh(struct sampler *s, float max, double temp) {
+    double sum = 0, scale = 1 / temp; // finite for every float but 0
+    for (int i = 0; i < s->n; i++) {
+        struct candidate *c = &s->candidate[i];
+        // Not the difference for both: the logits may be infinite.
+        c->weight = c->logit < max ? exp_nonpositive(((double)c->logit - max) * scale) : 1;
+        sum += c->weight;
+    }
+    return sum;
+}
+
+/* Keeps the shortest prefix of the order of likelihood whose weights reach target > 0; all if
+ * they do not. A radix search for the last one's key, eight bits at a time: a fixed number of
+ * passes whatever the logits are. */
+static void keep_until(struct sampler *s, double target) {
+    uint64_t last = 0; // the bits of its key that are known
+    double before = 0; // the weight of all greater keys; stays below target
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        double bucket[256] = {0};
+        for (int i = 0; i < s->n; i++) {
+            uint64_t key = sort_key(s->candidate[i].logit) >> shift;
+            if (key >> 8 == last) bucket[key & 255] += s->candidate[i].weight;
+        }
+        unsigned b = 255;
+        while (b > 0 && before + bucket[b] < target) before += bucket[b--];
+        last = last << 8 | b;
+    }
+    int n = 0;
+    for (int i = 0; i < s->n; i++) {
+        uint64_t key = sort_key(s->candidate[i].logit);
+        if (key < last || (key == last && before >= target)) continue;
+        if (key == last) before += s->candidate[i].weight;
+        s->candidate[n++] = s->candidate[i];
+    }
+    s->n = n;
+}
+
+static void keep_likely(struct sampler *s, double min_weight) {
+    int n = 0;
+    for (int i = 0; i < s->n; i++) {
+        if (s->candidate[i].weight >= min_weight) s->candidate[n++] = s->candidate[i];
+    }
+    s->n = n;
+}
+
+static void apply_top_k(struct sampler *s) {
+    int k = s->params.top_k;
+    if (k <= 0 || k >= s->n) return;
+    for (int i = 0; i < s->n; i++) s->candidate[i].weight = 1;
+    keep_until(s, k);
+}
+
+static void apply_top_p_min_p(struct sampler *s, float max) {
+    double top_p = s->params.top_p, min_p = s->params.min_p;
+    if (top_p >= 1 && min_p <= 0) return;
+    double sum = weigh(s, max, 1);
+    if (top_p < 1) keep_until(s, top_p > 0 ? top_p * sum : 0x1p-1000);
+    if (min_p > 0) keep_likely(s, min_p < 1 ? min_p : 1);
+}
+
+/* By inversion: the first candidate, in ascending order of ids, at which the sum of the weights
+ * exceeds its share of the whole. */
+static int32_t draw(struct sampler *s, double sum) {
+    double limit = next_uniform(s) * sum, reached = 0;
+    int i = 0;
+    while (i < s->n - 1 && (reached += s->candidate[i].weight) <= limit) i++;
+    return s->candidate[i].id;
+}
+
+int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *history,
+                     size_t n_history) {
+    load_candidates(s, logits, history, n_history);
+    struct candidate best = likeliest(s);
+    if (s->params.temp == 0 || best.logit == -INFINITY) return best.id;
+    apply_top_k(s);
+    apply_top_p_min_p(s, best.logit);
+    return draw(s, weigh(s, best.logit, s->params.temp));
+}
+
+static int check_params(const struct sampler_params *p, struct error *err) {
+    if (!(p->temp >= 0 && p->temp < INFINITY)) {
+        return error_set(err, "temperature: expected 0 or more, found %g", (double)p->temp);
+    }
+    if (!(p->repeat_penalty > 0 && p->repeat_penalty < INFINITY)) {
+        return error_set(err, "repeat penalty: expected more than 0, found %g",
+                         (double)p->repeat_penalty);
+    }
+    if (p->top_p != p->top_p || p->min_p != p->min_p) {
+        return error_set(err, "top-p and min-p: expected numbers, found %g and %g",
+                         (double)p->top_p, (double)p->min_p);
+    }
+    return 0;
+}
+
+struct sampler *sampler_open(const struct sampler_params *params, int n_vocab, struct error *err) {
+    if (check_params(params, err) != 0) return NULL;
+    if (n_vocab < 1) {
+        error_set(err, "sampler: expected a vocabulary, found %d tokens", n_vocab);
+        return NULL;
+    }
+    struct sampler *s = malloc(sizeof *s + (size_t)n_vocab * sizeof s->candidate[0]);
+    if (!s) {
+        error_set(err, "sampler: out of memory for %d candidates", n_vocab);
+        return NULL;
+    }
+    s->params = *params;
+    s->random = params->seed;
+    s->n_vocab = n_vocab;
+    return s;
+}
+
+void sampler_close(struct sampler *s) {
+    free(s);
+}

@@ -1,0 +1,38 @@
+/* Logits to a token. The same parameters, seed and logits give the same tokens on every platform,
+ * compiler and instruction set: no libm, no generator but our own, every sum in a fixed order. */
+#ifndef SAMPLER_H
+#define SAMPLER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+
+/* The steps, in llama.cpp's order and with its meanings. Each has a value that switches it off. */
+struct sampler_params {
+    float repeat_penalty; // > 0: divides positive and multiplies other logits of recent tokens;
+                          // 1: off
+    int repeat_last_n;    // how many tokens are recent; 0: none, -1: the whole history
+    int top_k;            // keep the k likeliest; <= 0: off
+    float top_p;          // keep the likeliest until their sum reaches p of what top_k left;
+                          // always one; >= 1: off
+    float min_p;          // keep what is at least p times as likely as the likeliest, which always
+                          // stays; <= 0: off
+    float temp;           // logits are divided by it, after the steps above; 0: the likeliest token
+    uint64_t seed;
+};
+
+struct sampler;
+
+/* NULL and err if a parameter is out of its range or there is no memory. */
+struct sampler *sampler_open(const struct sampler_params *params, int n_vocab, struct error *err);
+void sampler_close(struct sampler *s); // NULL is fine
+
+/* The next token, 0..n_vocab-1, for logits[n_vocab] after the tokens history[n_history] (ids out
+ * of range are skipped; NULL if n_history is 0). Of equal logits the lower id counts as likelier.
+ * NaN is -infinity; if nothing else is there, the token is 0. With temp > 0 each call with a finite
+ * logit uses up one number of the generator. */
+int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *history,
+                     size_t n_history);
+
+#endif

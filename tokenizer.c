@@ -11,16 +11,16 @@
 /* ---- An index over an array of strings in the file ---------------------------------------- */
 
 /* The strings stay in the map: entry i is at base + offset[i]. Open addressing, at most half full,
- * linear probing; the tag spares nearly all comparisons with the wrong string. */
+ * linear probing. A slot is 0 if it is empty, else i + 1 in its low bits (as many as it takes to
+ * number the slots) and a piece of the string's hash in the others, which spares nearly all
+ * comparisons with the wrong string. */
 struct string_index {
     const uint8_t *base;
-    uint32_t *offset;
+    uint32_t *offset; // (n)
     size_t n;
-    struct slot {
-        uint32_t tag;
-        uint32_t entry; // plus 1; 0: empty
-    } * slots;
-    int shift; // 64 - log2(number of slots)
+    uint32_t *slots; // (mask + 1)
+    uint32_t mask;
+    int shift; // from a 64-bit hash to the number of its slot
     size_t max_len;
 };
 
@@ -61,54 +61,72 @@ static bool key_is(struct key key, struct gguf_str s) {
 
 /* The slot that holds the key or, if none does, the empty one where it belongs; NULL if neither
  * is within MAX_PROBES. */
-static struct slot *index_probe(const struct string_index *x, struct key key, uint32_t *tag) {
-    uint64_t hash = hash_key(key);
-    size_t mask = ((size_t)1 << (64 - x->shift)) - 1;
-    *tag = (uint32_t)hash;
+static uint32_t *index_probe(const struct string_index *x, struct key key, uint64_t hash) {
     for (size_t i = hash >> x->shift, probes = 0; probes < MAX_PROBES; i++, probes++) {
-        struct slot *slot = &x->slots[i & mask];
-        if (slot->entry == 0) return slot;
-        if (slot->tag == *tag && key_is(key, index_string(x, slot->entry - 1))) return slot;
+        uint32_t *slot = &x->slots[i & x->mask];
+        if (*slot == 0) return slot;
+        if (((*slot ^ (uint32_t)hash) & ~x->mask) != 0) continue;
+        if (key_is(key, index_string(x, (*slot & x->mask) - 1))) return slot;
     }
     return NULL;
 }
 
 /* The entry equal to the key, or -1. */
 static int32_t index_find(const struct string_index *x, struct key key) {
-    uint32_t tag;
     if (key.len + (key.split > 0) > x->max_len) return -1;
-    struct slot *slot = index_probe(x, key, &tag);
-    return slot ? (int32_t)slot->entry - 1 : -1;
+    const uint32_t *slot = index_probe(x, key, hash_key(key));
+    return slot ? (int32_t)(*slot & x->mask) - 1 : -1;
 }
 
-/* Indexes all but the empty strings. Of equal ones the first counts if `repeats` are allowed. */
+/* Entry i, a string that is not empty. Of equal ones the first counts if `repeats` are allowed. */
+static int index_insert(struct string_index *x, size_t i, struct gguf_str s, uint64_t hash,
+                        const char *name, bool repeats, struct error *err) {
+    uint32_t *slot = index_probe(x, (struct key){.text = s.data, .len = s.len}, hash);
+    if (!slot) return error_set(err, "%s: made to collide at entry %zu", name, i);
+    if (*slot == 0) {
+        *slot = ((uint32_t)hash & ~x->mask) | (uint32_t)(i + 1);
+    } else if (!repeats) {
+        return error_set(err, "%s: entries %u and %zu are the same text '%.*s'", name,
+                         (*slot & x->mask) - 1, i, (int)(s.len < 64 ? s.len : 64), s.data);
+    }
+    return 0;
+}
+
+/* Hashes some strings ahead of the insertions and fetches their slots meanwhile: the table is
+ * larger than the caches, and this halves the time it takes to load. */
+#define AHEAD 32
+
+static int index_fill(struct string_index *x, const char *name, bool repeats, struct error *err) {
+    struct gguf_str s[AHEAD];
+    uint64_t hash[AHEAD];
+    const uint8_t *cursor = x->base;
+    for (size_t i = 0; i < x->n + AHEAD; i++) {
+        size_t k = i % AHEAD;
+        if (i >= AHEAD && s[k].len > 0) {
+            if (index_insert(x, i - AHEAD, s[k], hash[k], name, repeats, err) != 0) return -1;
+        }
+        if (i >= x->n) continue;
+        if (cursor - x->base > UINT32_MAX) return error_set(err, "%s: over 4 GiB", name);
+        x->offset[i] = (uint32_t)(cursor - x->base);
+        s[k] = gguf_next_str(&cursor);
+        if (s[k].len > x->max_len) x->max_len = s[k].len;
+        hash[k] = hash_key((struct key){.text = s[k].data, .len = s[k].len});
+        __builtin_prefetch(&x->slots[hash[k] >> x->shift], 1);
+    }
+    return 0;
+}
+
+/* Indexes all strings but the empty ones. */
 static int index_build(struct string_index *x, const char *name, const struct gguf_kv *array,
                        bool repeats, struct error *err) {
     *x = (struct string_index){.base = array->data, .n = (size_t)array->n, .shift = 63};
-    if (array->n >= INT32_MAX / 2) return error_set(err, "%s: too many strings", name);
+    if (array->n > INT32_MAX / 2) return error_set(err, "%s: too many strings", name);
     while ((size_t)1 << (64 - x->shift) < 2 * x->n) x->shift--;
+    x->mask = (uint32_t)(((size_t)1 << (64 - x->shift)) - 1);
     x->offset = malloc(x->n * sizeof *x->offset + 1);
-    x->slots = calloc((size_t)1 << (64 - x->shift), sizeof *x->slots);
+    x->slots = calloc((size_t)x->mask + 1, sizeof *x->slots);
     if (!x->offset || !x->slots) return error_set(err, "out of memory for %s", name);
-
-    const uint8_t *cursor = array->data;
-    for (size_t i = 0; i < x->n; i++) {
-        if (cursor - array->data > UINT32_MAX) return error_set(err, "%s: over 4 GiB", name);
-        x->offset[i] = (uint32_t)(cursor - array->data);
-        struct gguf_str s = gguf_next_str(&cursor);
-        if (s.len == 0) continue;
-        if (s.len > x->max_len) x->max_len = s.len;
-        uint32_t tag;
-        struct slot *slot = index_probe(x, (struct key){.text = s.data, .len = s.len}, &tag);
-        if (!slot) return error_set(err, "%s: made to collide at entry %zu", name, i);
-        if (slot->entry == 0) {
-            *slot = (struct slot){.tag = tag, .entry = (uint32_t)i + 1};
-        } else if (!repeats) {
-            return error_set(err, "%s: entries %u and %zu are the same text '%.*s'", name,
-                             slot->entry - 1, i, (int)(s.len < 64 ? s.len : 64), s.data);
-        }
-    }
-    return 0;
+    return index_fill(x, name, repeats, err);
 }
 
 static void index_free(struct string_index *x) {

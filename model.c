@@ -1,0 +1,463 @@
+#include "model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "matmul_q.h"
+
+/* ---------------------------------------------------------------------------------------- families
+ */
+
+static const struct family families[] = {
+    {.arch = "llama"}, // also Mistral, Mixtral, TinyLlama, SmolLM2, Yi: rows permuted for adjacent
+                       // pairs
+    {.arch = "granite"},
+    {.arch = "qwen2", .rope_neox = true},
+    {.arch = "qwen3", .rope_neox = true},
+    {.arch = "qwen3moe", .rope_neox = true},
+    {.arch = "phi3", .rope_neox = true},
+    {.arch = "gemma", .rope_neox = true, .gelu = true, .embd_sqrt = true},
+    {.arch = "gemma2",
+     .rope_neox = true,
+     .gelu = true,
+     .embd_sqrt = true,
+     .swa_period = 2,
+     .scale_by_embd_at = 46},
+    {.arch = "gemma3",
+     .rope_neox = true,
+     .gelu = true,
+     .embd_sqrt = true,
+     .swa_period = 6,
+     .rope_base_swa = 10000,
+     .scale_by_embd_at = 62},
+    {.arch = "smollm3", .nope_period = 4},
+};
+#define N_FAMILIES (sizeof families / sizeof families[0])
+
+void model_families(char *out, size_t size) {
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < N_FAMILIES && used < size; i++) {
+        int n = snprintf(out + used, size - used, "%s%s", i ? ", " : "", families[i].arch);
+        used += (size_t)n;
+    }
+}
+
+static int find_family(struct model *m, const struct gguf *g, struct error *err) {
+    struct gguf_str arch;
+    int found = gguf_get_str(g, "general.architecture", &arch, err);
+    if (found < 0) return -1;
+    if (!found) return error_set(err, "general.architecture is missing: not a model");
+    for (size_t i = 0; i < N_FAMILIES; i++) {
+        if (gguf_str_eq(arch, families[i].arch)) m->family = &families[i];
+    }
+    if (m->family) return 0;
+    char known[200];
+    model_families(known, sizeof known);
+    return error_set(err, "general.architecture is \"%.*s\"; this engine runs %s",
+                     (int)(arch.len < 64 ? arch.len : 64), arch.data, known);
+}
+
+/* -------------------------------------------------------------------------------- hyper-parameters
+ */
+
+/* Keys begin with the architecture's name: "llama.block_count". */
+struct key {
+    char text[128];
+};
+
+static struct key key_of(const struct model *m, const char *name) {
+    struct key k;
+    snprintf(k.text, sizeof k.text, "%s.%s", m->family->arch, name);
+    return k;
+}
+
+/* Largest count accepted of anything: products of two fit 64 bits, one fits an int with room. */
+#define MAX_COUNT (1 << 28)
+
+/* A count, at least `least`; left alone if the key is missing. An array (one entry a layer, in some
+ * files) must have equal entries. */
+static int read_count(const struct model *m, const struct gguf *g, const char *name, int least,
+                      int *value, struct error *err) {
+    struct key key = key_of(m, name);
+    uint32_t u = 0;
+    const struct gguf_kv *kv = gguf_find(g, key.text);
+    if (!kv) return 0;
+    if (kv->type == GGUF_ARRAY) {
+        if (gguf_get_array(g, key.text, GGUF_INT32, &kv, err) < 0) return -1;
+        for (uint64_t i = 0; i < kv->n; i++) {
+            if (gguf_int_at(kv, i) != gguf_int_at(kv, 0)) {
+                return error_set(err, "%s differs from layer to layer, which is not supported",
+                                 key.text);
+            }
+        }
+        int64_t first = kv->n ? gguf_int_at(kv, 0) : -1;
+        u = first < 0 || first > MAX_COUNT ? UINT32_MAX : (uint32_t)first;
+    } else if (gguf_get_u32(g, key.text, &u, err) < 0) {
+        return -1;
+    }
+    if (u > MAX_COUNT || (int)u < least) {
+        return error_set(err, "%s is %lld, expected %d to %d", key.text,
+                         u == UINT32_MAX ? -1ll : (long long)u, least, MAX_COUNT);
+    }
+    *value = (int)u;
+    return 0;
+}
+
+static int need_count(const struct model *m, const struct gguf *g, const char *name, int *value,
+                      struct error *err) {
+    *value = 0;
+    if (read_count(m, g, name, 1, value, err) < 0) return -1;
+    if (*value == 0) return error_set(err, "%s is missing", key_of(m, name).text);
+    return 0;
+}
+
+static int read_f32(const struct model *m, const struct gguf *g, const char *name, float least,
+                    float *value, struct error *err) {
+    struct key key = key_of(m, name);
+    if (gguf_get_f32(g, key.text, value, err) < 0) return -1;
+    if (!(*value >= least) || !isfinite(*value)) {
+        return error_set(err, "%s is %g, expected a number from %g on", key.text, (double)*value,
+                         (double)least);
+    }
+    return 0;
+}
+
+static int read_attention(struct model *m, const struct gguf *g, struct error *err) {
+    struct hparams *hp = &m->hp;
+    if (need_count(m, g, "attention.head_count", &hp->n_head, err) < 0) return -1;
+    hp->n_head_kv = hp->n_head;
+    hp->head_dim_k = hp->n_embd / hp->n_head;
+    if (read_count(m, g, "attention.head_count_kv", 1, &hp->n_head_kv, err) < 0 ||
+        read_count(m, g, "attention.key_length", 1, &hp->head_dim_k, err) < 0) {
+        return -1;
+    }
+    hp->head_dim_v = hp->head_dim_k;
+    hp->rms_eps = -1;
+    if (read_count(m, g, "attention.value_length", 1, &hp->head_dim_v, err) < 0 ||
+        read_count(m, g, "attention.sliding_window", 0, &hp->n_window, err) < 0 ||
+        read_f32(m, g, "attention.layer_norm_rms_epsilon", -1, &hp->rms_eps, err) < 0) {
+        return -1;
+    }
+    if (hp->rms_eps < 0) {
+        return error_set(err, "%s is missing or negative",
+                         key_of(m, "attention.layer_norm_rms_epsilon").text);
+    }
+    if (hp->head_dim_k < 1) {
+        return error_set(err, "%s: %d heads for an embedding of %d",
+                         key_of(m, "attention.head_count").text, hp->n_head, hp->n_embd);
+    }
+    if (hp->n_head % hp->n_head_kv != 0) {
+        return error_set(err, "%s is %d, which does not divide the %d query heads",
+                         key_of(m, "attention.head_count_kv").text, hp->n_head_kv, hp->n_head);
+    }
+    float dims = (float)(hp->n_layer == m->family->scale_by_embd_at ? hp->n_embd / hp->n_head
+                                                                    : hp->head_dim_k);
+    hp->attn_scale = 1.0f / sqrtf(dims);
+    if (strcmp(m->family->arch, "gemma2") == 0) { // the defaults of files written before the keys
+        hp->attn_softcap = 50;
+        hp->final_softcap = 30;
+        if (!hp->n_window) hp->n_window = 4096;
+    }
+    float scale = 0;
+    if (read_f32(m, g, "attn_logit_softcapping", 0, &hp->attn_softcap, err) < 0 ||
+        read_f32(m, g, "final_logit_softcapping", 0, &hp->final_softcap, err) < 0 ||
+        read_f32(m, g, "attention.scale", 0, &scale, err) < 0) {
+        return -1;
+    }
+    if (scale > 0) hp->attn_scale = scale;
+    return 0;
+}
+
+static int read_rope(struct model *m, const struct gguf *g, struct error *err) {
+    static const char *const scalings[] = {"none", "linear", "yarn", "longrope"};
+    struct hparams *hp = &m->hp;
+    hp->rope_dim = hp->head_dim_k;
+    hp->rope_base = 10000;
+    hp->rope_attn_factor = 1;
+    hp->yarn_beta_fast = 32;
+    hp->yarn_beta_slow = 1;
+    hp->rope_ctx_orig = hp->n_ctx_train;
+    struct gguf_str type = {0};
+    if (read_count(m, g, "rope.dimension_count", 0, &hp->rope_dim, err) < 0 ||
+        read_f32(m, g, "rope.freq_base", 0, &hp->rope_base, err) < 0 ||
+        read_f32(m, g, "rope.scale_linear", 0, &hp->rope_factor, err) < 0 ||
+        read_f32(m, g, "rope.scaling.factor", 0, &hp->rope_factor, err) < 0 ||
+        read_f32(m, g, "rope.scaling.attn_factor", 0, &hp->rope_attn_factor, err) < 0 ||
+        read_f32(m, g, "rope.scaling.yarn_beta_fast", 0, &hp->yarn_beta_fast, err) < 0 ||
+        read_f32(m, g, "rope.scaling.yarn_beta_slow", 0, &hp->yarn_beta_slow, err) < 0 ||
+        read_count(m, g, "rope.scaling.original_context_length", 1, &hp->rope_ctx_orig, err) < 0 ||
+        gguf_get_str(g, key_of(m, "rope.scaling.type").text, &type, err) < 0) {
+        return -1;
+    }
+    hp->rope_base_swa = m->family->rope_base_swa > 0 ? m->family->rope_base_swa : hp->rope_base;
+    if (read_f32(m, g, "rope.freq_base_swa", 0, &hp->rope_base_swa, err) < 0) return -1;
+    if (hp->rope_dim > hp->head_dim_k || hp->rope_dim % 2 != 0) {
+        return error_set(err, "%s is %d, expected an even number up to the head's %d",
+                         key_of(m, "rope.dimension_count").text, hp->rope_dim, hp->head_dim_k);
+    }
+    if (!(hp->rope_base > 0) || !(hp->rope_base_swa > 0)) {
+        return error_set(err, "%s is not above 0", key_of(m, "rope.freq_base").text);
+    }
+    if (!type.data) {
+        hp->rope_scaling = hp->rope_factor > 0 ? ROPE_LINEAR : ROPE_NONE;
+        return 0;
+    }
+    for (int i = 0; i < 4; i++) {
+        if (gguf_str_eq(type, scalings[i])) {
+            hp->rope_scaling = (enum rope_scaling)i;
+            return 0;
+        }
+    }
+    return error_set(err, "%s is \"%.*s\", expected none, linear, yarn or longrope",
+                     key_of(m, "rope.scaling.type").text, (int)(type.len < 64 ? type.len : 64),
+                     type.data);
+}
+
+static int read_hparams(struct model *m, const struct gguf *g, struct error *err) {
+    struct hparams *hp = &m->hp;
+    hp->residual_scale = hp->logit_scale = 1;
+    if (need_count(m, g, "embedding_length", &hp->n_embd, err) < 0 ||
+        need_count(m, g, "block_count", &hp->n_layer, err) < 0 ||
+        need_count(m, g, "context_length", &hp->n_ctx_train, err) < 0 ||
+        read_attention(m, g, err) < 0 || read_rope(m, g, err) < 0 ||
+        read_count(m, g, "expert_count", 0, &hp->n_expert, err) < 0 ||
+        read_count(m, g, "expert_used_count", 0, &hp->n_expert_used, err) < 0) {
+        return -1;
+    }
+    hp->embd_scale = m->family->embd_sqrt ? sqrtf((float)hp->n_embd) : 1;
+    if (read_f32(m, g, "embedding_scale", 0, &hp->embd_scale, err) < 0 ||
+        read_f32(m, g, "residual_scale", 0, &hp->residual_scale, err) < 0 ||
+        read_f32(m, g, "logit_scale", 0, &hp->logit_scale, err) < 0) {
+        return -1;
+    }
+    if (hp->logit_scale > 0) hp->logit_scale = 1 / hp->logit_scale; // the file has the divisor
+    if (hp->n_expert > 0 && (hp->n_expert_used < 1 || hp->n_expert_used > hp->n_expert)) {
+        return error_set(err, "%s is %d of %d experts", key_of(m, "expert_used_count").text,
+                         hp->n_expert_used, hp->n_expert);
+    }
+    if ((uint64_t)hp->n_layer > g->n_tensors || (uint64_t)hp->n_expert > g->mapped_bytes) {
+        return error_set(err, "%d layers and %d experts announced, but the file has %zu tensors",
+                         hp->n_layer, hp->n_expert, g->n_tensors);
+    }
+    return 0;
+}
+
+/* ----------------------------------------------------------------------------------------- weights
+ */
+
+/* Binding stops at the first error; later calls do nothing. */
+struct binder {
+    const struct gguf *g;
+    struct error *err;
+    int layer; // of names with a %d
+    bool failed;
+};
+
+enum need { REQUIRED, OPTIONAL };
+
+static const struct gguf_tensor *bind_tensor(struct binder *b, const char *format, char name[64],
+                                             enum need need) {
+    if (b->failed) return NULL;
+    snprintf(name, 64, format, b->layer);
+    const struct gguf_tensor *t = gguf_find_tensor(b->g, name);
+    if (t || need == OPTIONAL) return t;
+    error_set(b->err, "tensor %s is missing", name);
+    b->failed = true;
+    return NULL;
+}
+
+static void misshapen(struct binder *b, const struct gguf_tensor *t, int64_t n_cols, int64_t n_rows,
+                      int64_t n_planes) {
+    b->failed = true;
+    error_set(b->err, "%s: expected %lld x %lld x %lld, found %llu x %llu x %llu", t->name,
+              (long long)n_cols, (long long)n_rows, (long long)n_planes,
+              (unsigned long long)t->ne[0], (unsigned long long)t->ne[1],
+              (unsigned long long)t->ne[2]);
+}
+
+/* (n_planes, n_rows, n_cols); fills planes with one matrix each. n_rows 0: any number. */
+static bool bind_planes(struct binder *b, const char *format, enum need need, int64_t n_cols,
+                        int64_t n_rows, int n_planes, size_t step, struct matrix *planes) {
+    char name[64];
+    const struct gguf_tensor *t = bind_tensor(b, format, name, need);
+    if (!t) return false;
+    bool fits = t->ne[0] == (uint64_t)n_cols && t->ne[2] == (uint64_t)n_planes && t->ne[3] == 1 &&
+                (n_rows ? t->ne[1] == (uint64_t)n_rows : t->ne[1] > 0 && t->ne[1] <= MAX_COUNT);
+    if (!fits) {
+        misshapen(b, t, n_cols, n_rows, n_planes);
+        return false;
+    }
+    struct matrix w = {t->type, (int64_t)t->ne[1], n_cols, 0, t->data};
+    if (!matmul_supports(&w, t->name, b->err)) {
+        b->failed = true;
+        return false;
+    }
+    w.row_bytes = t->nbytes / (size_t)(t->ne[1] * t->ne[2]);
+    for (int i = 0; i < n_planes; i++) {
+        planes[(size_t)i * step] = w;
+        w.data += (size_t)w.n_rows * w.row_bytes;
+    }
+    return true;
+}
+
+static struct matrix bind_matrix(struct binder *b, const char *format, enum need need,
+                                 int64_t n_cols, int64_t n_rows) {
+    struct matrix w = {0};
+    bind_planes(b, format, need, n_cols, n_rows, 1, 1, &w);
+    return w;
+}
+
+static const float *bind_vector(struct binder *b, const char *format, enum need need, int64_t n) {
+    char name[64];
+    const struct gguf_tensor *t = bind_tensor(b, format, name, need);
+    if (!t) return NULL;
+    if (t->ne[0] != (uint64_t)n || t->ne[1] != 1 || t->ne[2] != 1 || t->ne[3] != 1) {
+        misshapen(b, t, n, 1, 1);
+    } else if (t->type != GGML_TYPE_F32 || (uintptr_t)t->data % sizeof(float) != 0) {
+        error_set(b->err, "%s: expected aligned F32, found type %u", t->name, (unsigned)t->type);
+        b->failed = true;
+    }
+    return b->failed ? NULL : t->data;
+}
+
+static struct matrix rows_of(const struct matrix *w, int64_t row, int64_t n_rows) {
+    struct matrix part = *w;
+    part.data += (size_t)row * w->row_bytes;
+    part.n_rows = n_rows;
+    return part;
+}
+
+static void bind_attention(struct binder *b, const struct model *m, struct layer *l) {
+    const struct hparams *hp = &m->hp;
+    int64_t nq = (int64_t)hp->n_head * hp->head_dim_k, nk = (int64_t)hp->n_head_kv * hp->head_dim_k;
+    int64_t nv = (int64_t)hp->n_head_kv * hp->head_dim_v, no = (int64_t)hp->n_head * hp->head_dim_v;
+    l->attn_norm = bind_vector(b, "blk.%d.attn_norm.weight", REQUIRED, hp->n_embd);
+    l->attn_post_norm = bind_vector(b, "blk.%d.post_attention_norm.weight", OPTIONAL, hp->n_embd);
+    struct matrix qkv =
+        bind_matrix(b, "blk.%d.attn_qkv.weight", OPTIONAL, hp->n_embd, nq + nk + nv);
+    if (qkv.data) { // fused: three runs of rows
+        l->q = rows_of(&qkv, 0, nq);
+        l->k = rows_of(&qkv, nq, nk);
+        l->v = rows_of(&qkv, nq + nk, nv);
+        const float *bias = bind_vector(b, "blk.%d.attn_qkv.bias", OPTIONAL, nq + nk + nv);
+        l->q_bias = bias;
+        l->k_bias = bias ? bias + nq : NULL;
+        l->v_bias = bias ? bias + nq + nk : NULL;
+    } else {
+        l->q = bind_matrix(b, "blk.%d.attn_q.weight", REQUIRED, hp->n_embd, nq);
+        l->k = bind_matrix(b, "blk.%d.attn_k.weight", REQUIRED, hp->n_embd, nk);
+        l->v = bind_matrix(b, "blk.%d.attn_v.weight", REQUIRED, hp->n_embd, nv);
+        l->q_bias = bind_vector(b, "blk.%d.attn_q.bias", OPTIONAL, nq);
+        l->k_bias = bind_vector(b, "blk.%d.attn_k.bias", OPTIONAL, nk);
+        l->v_bias = bind_vector(b, "blk.%d.attn_v.bias", OPTIONAL, nv);
+    }
+    l->q_norm = bind_vector(b, "blk.%d.attn_q_norm.weight", OPTIONAL, hp->head_dim_k);
+    l->k_norm = bind_vector(b, "blk.%d.attn_k_norm.weight", OPTIONAL, hp->head_dim_k);
+    l->o = bind_matrix(b, "blk.%d.attn_output.weight", REQUIRED, no, hp->n_embd);
+    l->o_bias = bind_vector(b, "blk.%d.attn_output.bias", OPTIONAL, hp->n_embd);
+}
+
+static void bind_dense(struct binder *b, const struct hparams *hp, struct layer *l) {
+    l->gate = bind_matrix(b, "blk.%d.ffn_gate.weight", OPTIONAL, hp->n_embd, hp->n_ff);
+    if (l->gate.data || b->failed) {
+        l->up = bind_matrix(b, "blk.%d.ffn_up.weight", REQUIRED, hp->n_embd, hp->n_ff);
+    } else { // fused: gate, then up
+        struct matrix both =
+            bind_matrix(b, "blk.%d.ffn_up.weight", REQUIRED, hp->n_embd, 2 * (int64_t)hp->n_ff);
+        l->gate = rows_of(&both, 0, hp->n_ff);
+        l->up = rows_of(&both, hp->n_ff, hp->n_ff);
+    }
+    l->down = bind_matrix(b, "blk.%d.ffn_down.weight", REQUIRED, hp->n_ff, hp->n_embd);
+}
+
+/* One 3-D tensor for all experts or, in files of early 2024, one tensor each. */
+static void bind_experts(struct binder *b, const struct hparams *hp, struct layer *l) {
+    static const char *const kinds[] = {"gate", "up", "down"};
+    l->router = bind_matrix(b, "blk.%d.ffn_gate_inp.weight", REQUIRED, hp->n_embd, hp->n_expert);
+    for (int kind = 0; kind < 3; kind++) {
+        int64_t n_cols = kind == 2 ? hp->n_ff : hp->n_embd;
+        int64_t n_rows = kind == 2 ? hp->n_embd : hp->n_ff;
+        char format[64];
+        snprintf(format, sizeof format, "blk.%%d.ffn_%s_exps.weight", kinds[kind]);
+        if (bind_planes(b, format, OPTIONAL, n_cols, n_rows, hp->n_expert, 3, l->experts + kind)) {
+            continue;
+        }
+        for (int e = 0; e < hp->n_expert && !b->failed; e++) {
+            snprintf(format, sizeof format, "blk.%%d.ffn_%s.%d.weight", kinds[kind], e);
+            bind_planes(b, format, REQUIRED, n_cols, n_rows, 1, 1, &l->experts[3 * e + kind]);
+        }
+    }
+}
+
+static void bind_layer(struct binder *b, const struct model *m, int il, struct layer *l) {
+    const struct hparams *hp = &m->hp;
+    const struct family *f = m->family;
+    b->layer = il;
+    bind_attention(b, m, l);
+    l->ffn_norm = bind_vector(b, "blk.%d.ffn_norm.weight", REQUIRED, hp->n_embd);
+    l->ffn_post_norm = bind_vector(b, "blk.%d.post_ffw_norm.weight", OPTIONAL, hp->n_embd);
+    if (hp->n_expert > 0) {
+        bind_experts(b, hp, l);
+    } else {
+        bind_dense(b, hp, l);
+    }
+    bool windowed = f->swa_period > 0 && il % f->swa_period < f->swa_period - 1;
+    l->window = windowed ? hp->n_window : 0;
+    l->rope = f->nope_period == 0 || (il + 1) % f->nope_period != 0;
+}
+
+/* The sizes that the metadata may leave out come from the first layer's tensors. */
+static int find_n_ff(struct model *m, const struct gguf *g, struct error *err) {
+    struct hparams *hp = &m->hp;
+    if (read_count(m, g, "feed_forward_length", 1, &hp->n_ff, err) < 0) return -1;
+    if (hp->n_expert > 0 && read_count(m, g, "expert_feed_forward_length", 1, &hp->n_ff, err) < 0) {
+        return -1;
+    }
+    if (hp->n_ff > 0) return 0;
+    return error_set(err, "%s is missing", key_of(m, "feed_forward_length").text);
+}
+
+int model_open(struct model *m, const struct gguf *g, struct error *err) {
+    *m = (struct model){0};
+    struct hparams *hp = &m->hp;
+    if (find_family(m, g, err) < 0 || read_hparams(m, g, err) < 0 || find_n_ff(m, g, err) < 0) {
+        return -1;
+    }
+    size_t n_layer = (size_t)hp->n_layer, n_experts = 3 * n_layer * (size_t)hp->n_expert;
+    if (n_experts > g->mapped_bytes) { // an expert has more bytes than one
+        return error_set(err, "%d experts in %d layers announced in a file of %zu bytes",
+                         hp->n_expert, hp->n_layer, g->mapped_bytes);
+    }
+    m->layers = calloc(n_layer, sizeof *m->layers);
+    m->experts = n_experts ? calloc(n_experts, sizeof *m->experts) : NULL;
+    if (!m->layers || (n_experts && !m->experts)) {
+        model_close(m);
+        return error_set(err, "out of memory for the list of %zu layers", n_layer);
+    }
+    struct binder b = {.g = g, .err = err};
+    m->token_embd = bind_matrix(&b, "token_embd.weight", REQUIRED, hp->n_embd, 0);
+    hp->n_vocab = (int)m->token_embd.n_rows;
+    m->output_norm = bind_vector(&b, "output_norm.weight", REQUIRED, hp->n_embd);
+    m->output = bind_matrix(&b, "output.weight", OPTIONAL, hp->n_embd, hp->n_vocab);
+    if (!m->output.data) m->output = m->token_embd;
+    int64_t half = hp->rope_dim / 2;
+    m->rope_factors = bind_vector(&b, "rope_freqs.weight", OPTIONAL, half);
+    m->rope_factors_long = bind_vector(&b, "rope_factors_long.weight", OPTIONAL, half);
+    m->rope_factors_short = bind_vector(&b, "rope_factors_short.weight", OPTIONAL, half);
+    for (int il = 0; il < hp->n_layer && !b.failed; il++) {
+        m->layers[il].experts = m->experts + 3 * (size_t)il * (size_t)hp->n_expert;
+        bind_layer(&b, m, il, &m->layers[il]);
+    }
+    if (!b.failed) return 0;
+    model_close(m);
+    return -1;
+}
+
+void model_close(struct model *m) {
+    free(m->layers);
+    free(m->experts);
+    *m = (struct model){0};
+}

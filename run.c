@@ -1,0 +1,680 @@
+/* kq.c: runs a GGUF language model. Command line, generation loop, statistics; the only library
+ * user that prints and exits. Reading order: main at the bottom, then upwards. */
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sampler.h"
+#include "tokenizer.h"
+#include "transformer.h"
+
+#define VERSION "0.1.0"
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* ------------------------------------------------------------------------------------- messages */
+
+static void PRINTF_LIKE(1, 2) say(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("run: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+#define FAIL(...) (say(__VA_ARGS__), EXIT_FAILED)
+#define USAGE(...) (say(__VA_ARGS__), EXIT_USAGE)
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* -------------------------------------------------------------------------------------- options */
+
+struct options {
+    const char *model, *prompt, *prompt_file, *ids, *logits, *perplexity;
+    int n_gen, n_ctx, n_threads, n_batch;
+    bool ctx_given, seed_given;
+    struct sampler_params sampling;
+    bool reference, verify, kv_f32, tokens, info, json, quiet;
+    const struct isa *isa;
+};
+
+static const char help[] =
+    "usage: ./run MODEL.gguf [options]\n"
+    "\n"
+    "prompt     -p TEXT | -f FILE | --ids \"1 5 7\"   (without one: standard input, if it is "
+    "piped)\n"
+    "length     -n N     tokens to generate (128; 0: only read the prompt; -1: until the end)\n"
+    "           -c N     context (the model's, at most 4096)\n"
+    "sampling   --temp T (0: the likeliest token, the default)  -s SEED\n"
+    "           --top-k K  --top-p P  --min-p P  --repeat-penalty R\n"
+    "speed      -t N     threads (usable physical cores)    -b N  prompt tokens at a time (256)\n"
+    "           --isa NAME   portable, avx2, avx512, neon (the best this CPU has)\n"
+    "arithmetic --reference  dequantize each tensor to float32, then multiply: the same bits, "
+    "slowly\n"
+    "           --verify     run both ways, compare every logit; exit status 1 if one differs\n"
+    "           --kv f16|f32     key/value cache (f16)\n"
+    "           --act 32         bits of the activations in products (32: exact)\n"
+    "output     --logits FILE    float32 logits, a row after every token of prompt and text\n"
+    "           --tokens         print the prompt's token ids and stop\n"
+    "           --info           say what the file is, what it needs, whether it runs\n"
+    "           --perplexity FILE    how well the model predicts a text\n"
+    "           --json           statistics as one JSON line    -q  the text alone\n"
+    "           --help  --version\n"
+    "\n"
+    "Text goes to standard output, everything else to standard error. Exit status: 0 done, 1 the\n"
+    "run failed, 2 wrong usage.\n";
+
+/* A whole number in min..max, and nothing after it. */
+static bool parse_long(const char *text, long long min, long long max, long long *value) {
+    char *end;
+    errno = 0;
+    *value = strtoll(text, &end, 10);
+    return end != text && *end == '\0' && errno == 0 && *value >= min && *value <= max;
+}
+
+static bool parse_int(const char *text, int min, int *value) {
+    long long v;
+    if (!parse_long(text, min, 1 << 30, &v)) return false;
+    *value = (int)v;
+    return true;
+}
+
+static bool parse_float(const char *text, float min, float max, float *value) {
+    char *end;
+    *value = strtof(text, &end);
+    return end != text && *end == '\0' && *value >= min && *value <= max;
+}
+
+/* Options that take a value; each says what it expects. NULL: done. */
+static const char *set_value(struct options *o, const char *name, const char *value) {
+    struct sampler_params *s = &o->sampling;
+    const char *count = "a whole number from 1 on", *any = "a whole number from -1 on";
+    bool is_isa = strcmp(name, "--isa") == 0;
+    if (strcmp(name, "-p") == 0) {
+        o->prompt = value;
+    } else if (strcmp(name, "-f") == 0) {
+        o->prompt_file = value;
+    } else if (strcmp(name, "--ids") == 0) {
+        o->ids = value;
+    } else if (strcmp(name, "--logits") == 0) {
+        o->logits = value;
+    } else if (strcmp(name, "--perplexity") == 0) {
+        o->perplexity = value;
+    } else if (strcmp(name, "-n") == 0) {
+        return parse_int(value, -1, &o->n_gen) ? NULL : any;
+    } else if (strcmp(name, "-c") == 0) {
+        o->ctx_given = true;
+        return parse_int(value, 1, &o->n_ctx) ? NULL : count;
+    } else if (strcmp(name, "-t") == 0) {
+        return parse_int(value, 1, &o->n_threads) && o->n_threads <= 1024 ? NULL : "1 to 1024";
+    } else if (strcmp(name, "-b") == 0) {
+        return parse_int(value, 1, &o->n_batch) && o->n_batch <= 65536 ? NULL : "1 to 65536";
+    } else if (strcmp(name, "--temp") == 0) {
+        return parse_float(value, 0, 1e6f, &s->temp) ? NULL : "a number from 0 on";
+    } else if (strcmp(name, "--top-k") == 0) {
+        return parse_int(value, 0, &s->top_k) ? NULL : "a whole number from 0 on";
+    } else if (strcmp(name, "--top-p") == 0) {
+        return parse_float(value, 0, 1, &s->top_p) ? NULL : "a number from 0 to 1";
+    } else if (strcmp(name, "--min-p") == 0) {
+        return parse_float(value, 0, 1, &s->min_p) ? NULL : "a number from 0 to 1";
+    } else if (strcmp(name, "--repeat-penalty") == 0) {
+        return parse_float(value, 1e-3f, 1e3f, &s->repeat_penalty) ? NULL : "0.001 to 1000";
+    } else if (strcmp(name, "-s") == 0) {
+        long long seed;
+        if (!parse_long(value, 0, INT64_MAX, &seed)) return "a whole number from 0 on";
+        s->seed = (uint64_t)seed;
+        o->seed_given = true;
+    } else if (strcmp(name, "--kv") == 0) {
+        o->kv_f32 = strcmp(value, "f32") == 0;
+        return o->kv_f32 || strcmp(value, "f16") == 0 ? NULL : "f16 or f32";
+    } else if (strcmp(name, "--act") == 0) {
+        if (strcmp(value, "16") == 0 || strcmp(value, "8") == 0)
+            return "32; 16 and 8 are not yet built";
+        return strcmp(value, "32") == 0 ? NULL : "32";
+    } else if (is_isa) {
+        o->isa = isa_find(value);
+        if (!o->isa) return "an instruction set of this build: portable, avx2, avx512 or neon";
+        if (!o->isa->usable()) return "an instruction set that this CPU has";
+    }
+    return NULL;
+}
+
+static bool takes_value(const char *name) {
+    static const char *const names[] = {
+        "-p", "-f",   "--ids",  "--logits", "--perplexity", "-n",      "-c",
+        "-t", "-b",   "--temp", "--top-k",  "--top-p",      "--min-p", "--repeat-penalty",
+        "-s", "--kv", "--act",  "--isa"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0) return true;
+    }
+    return false;
+}
+
+static bool set_flag(struct options *o, const char *name) {
+    struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {{"--reference", &o->reference}, {"--verify", &o->verify}, {"--tokens", &o->tokens},
+                 {"--info", &o->info},           {"--json", &o->json},     {"-q", &o->quiet}};
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        if (strcmp(name, flags[i].name) == 0) return *flags[i].flag = true;
+    }
+    return false;
+}
+
+/* -1: go on; otherwise the exit status. */
+static int parse_options(struct options *o, int argc, char **argv) {
+    *o = (struct options){.n_gen = 128, .n_batch = 256, .isa = isa_best()};
+    o->sampling = (struct sampler_params){.repeat_penalty = 1, .repeat_last_n = 64, .top_p = 1};
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i];
+        if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+            return fputs(help, stdout) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : 0;
+        }
+        if (strcmp(name, "--version") == 0) {
+            return printf("kq.c %s\n", VERSION) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : 0;
+        }
+        if (strcmp(name, "--chat") == 0 || strcmp(name, "--bench") == 0) {
+            return USAGE("%s is not built yet", name);
+        }
+        if (takes_value(name)) {
+            if (i + 1 == argc) return USAGE("%s needs a value (see --help)", name);
+            const char *expected = set_value(o, name, argv[++i]);
+            if (expected) return USAGE("%s: expected %s, found \"%s\"", name, expected, argv[i]);
+        } else if (name[0] == '-' && name[1]) {
+            if (!set_flag(o, name)) return USAGE("%s is not an option (see --help)", name);
+        } else if (o->model) {
+            return USAGE("one model at a time: \"%s\" or \"%s\"? (see --help)", o->model, name);
+        } else {
+            o->model = name;
+        }
+    }
+    if (!o->model) {
+        fputs(help, stderr);
+        return EXIT_USAGE;
+    }
+    if ((o->prompt != NULL) + (o->prompt_file != NULL) + (o->ids != NULL) > 1) {
+        return USAGE("-p, -f and --ids exclude each other");
+    }
+    if (o->reference && o->verify) return USAGE("--verify runs --reference by itself");
+    return -1;
+}
+
+/* ---------------------------------------------------------------------------------------- session
+ */
+
+/* Everything that one run holds. */
+struct session {
+    struct options o;
+    struct gguf gguf;
+    struct model model;
+    struct tokenizer *tokenizer;
+    struct threads *threads;
+    struct transformer *transformer, *reference; // reference: for --verify alone
+    struct sampler *sampler;
+    struct token_list tokens; // prompt, then what was generated
+    size_t n_prompt;
+    int n_past; // positions in the cache
+    FILE *logits_file;
+    uint64_t logits_hash;
+    double start, load_s, prompt_s, gen_s;
+    size_t anon_bytes; // largest seen
+    struct error err;
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    interrupted = 1;
+}
+
+/* A page of the map is gone: somebody cut the file short while it was in use. */
+static void on_bus_error(int signal_number) {
+    (void)signal_number;
+    static const char text[] = "run: the model file was cut short while it was in use\n";
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(EXIT_FAILED);
+    _exit(EXIT_FAILED);
+}
+
+static void set_signals(void) {
+    struct sigaction interrupt = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction bus = {.sa_handler = on_bus_error};
+    struct sigaction pipe_gone = {.sa_handler = SIG_IGN}; // write errors are reported instead
+    sigaction(SIGINT, &interrupt, NULL);
+    sigaction(SIGTERM, &interrupt, NULL);
+    sigaction(SIGBUS, &bus, NULL);
+    sigaction(SIGPIPE, &pipe_gone, NULL);
+}
+
+static int open_model(struct session *s) {
+    struct options *o = &s->o;
+    if (gguf_open(&s->gguf, o->model, &s->err) < 0) return FAIL("%s", s->err.text);
+    if (model_open(&s->model, &s->gguf, &s->err) < 0) return FAIL("%s: %s", o->model, s->err.text);
+    return 0;
+}
+
+static int open_tokenizer(struct session *s) {
+    s->tokenizer = tokenizer_open(&s->gguf, &s->err);
+    return s->tokenizer ? 0 : FAIL("%s: %s", s->o.model, s->err.text);
+}
+
+static int open_transformer(struct session *s) {
+    struct options *o = &s->o;
+    int n_train = s->model.hp.n_ctx_train;
+    if (!o->ctx_given) o->n_ctx = n_train < 4096 ? n_train : 4096;
+    if (o->n_batch > o->n_ctx) o->n_batch = o->n_ctx;
+    s->threads = threads_open(o->n_threads ? o->n_threads : threads_default_count(), &s->err);
+    if (!s->threads) return FAIL("%s", s->err.text);
+    struct transformer_params p = {.isa = o->isa,
+                                   .threads = s->threads,
+                                   .reference = o->reference,
+                                   .kv_f32 = o->kv_f32,
+                                   .n_ctx = o->n_ctx,
+                                   .n_batch = o->n_batch,
+                                   .stop = &interrupted};
+    s->transformer = transformer_open(&s->model, &p, &s->err);
+    if (s->transformer && o->verify) {
+        p.reference = true;
+        s->reference = transformer_open(&s->model, &p, &s->err);
+    }
+    if (!s->transformer || (o->verify && !s->reference)) return FAIL("%s", s->err.text);
+    return 0;
+}
+
+static void close_session(struct session *s) {
+    if (s->logits_file) fclose(s->logits_file);
+    token_list_free(&s->tokens);
+    sampler_close(s->sampler);
+    transformer_close(s->transformer);
+    transformer_close(s->reference);
+    threads_close(s->threads);
+    tokenizer_close(s->tokenizer);
+    model_close(&s->model);
+    gguf_close(&s->gguf);
+}
+
+/* ----------------------------------------------------------------------------------------- prompt
+ */
+
+/* The whole of a stream, which may hold any bytes. */
+static int read_all(FILE *f, const char *name, char **text, size_t *len) {
+    size_t capacity = 0;
+    *text = NULL;
+    *len = 0;
+    for (;;) {
+        if (*len == capacity) {
+            capacity = capacity ? 2 * capacity : 65536;
+            char *larger = realloc(*text, capacity);
+            if (!larger) return FAIL("%s: out of memory after %zu bytes", name, *len);
+            *text = larger;
+        }
+        size_t got = fread(*text + *len, 1, capacity - *len, f);
+        *len += got;
+        if (got == 0) break;
+    }
+    return ferror(f) ? FAIL("%s: %s", name, strerror(errno)) : 0;
+}
+
+static int read_file(const char *path, char **text, size_t *len) {
+    FILE *f = fopen(path, "rb");
+    if (!f) return FAIL("%s: %s", path, strerror(errno));
+    int status = read_all(f, path, text, len);
+    fclose(f);
+    return status;
+}
+
+/* "1 5 7" or "1,5,7" */
+static int parse_ids(struct session *s) {
+    int limit = s->model.hp.n_vocab;
+    for (const char *p = s->o.ids; *p;) {
+        char *end;
+        errno = 0;
+        long long id = strtoll(p, &end, 10);
+        if (end == p) {
+            if (strchr(" ,\t\n", *p)) {
+                p++;
+                continue;
+            }
+            return USAGE("--ids: expected numbers, found \"%.20s\"", p);
+        }
+        if (errno || id < 0 || id >= limit) {
+            return USAGE("--ids: %.*s is not a token, expected 0 to %d", (int)(end - p), p,
+                         limit - 1);
+        }
+        if (s->tokens.n == s->tokens.capacity) {
+            size_t capacity = s->tokens.capacity ? 2 * s->tokens.capacity : 256;
+            int32_t *larger = realloc(s->tokens.ids, capacity * sizeof *larger);
+            if (!larger) return FAIL("out of memory for the prompt");
+            s->tokens.ids = larger;
+            s->tokens.capacity = capacity;
+        }
+        s->tokens.ids[s->tokens.n++] = (int32_t)id;
+        p = end;
+    }
+    return 0;
+}
+
+static int read_prompt(struct session *s) {
+    struct options *o = &s->o;
+    char *text = NULL;
+    size_t len = 0;
+    int status = 0;
+    if (o->ids) return parse_ids(s);
+    if (o->prompt_file) {
+        status = read_file(o->prompt_file, &text, &len);
+    } else if (!o->prompt) {
+        if (isatty(STDIN_FILENO)) return USAGE("no prompt: give -p, -f or --ids, or pipe one in");
+        status = read_all(stdin, "standard input", &text, &len);
+    }
+    const char *from = o->prompt ? o->prompt : text;
+    if (o->prompt) len = strlen(o->prompt);
+    if (status == 0 && tokenizer_encode(s->tokenizer, from ? from : "", len, true, true, &s->tokens,
+                                        &s->err) < 0) {
+        status = FAIL("%s", s->err.text);
+    }
+    free(text);
+    return status;
+}
+
+static int check_prompt(struct session *s) {
+    s->n_prompt = s->tokens.n;
+    if (s->n_prompt == 0) return FAIL("the prompt is empty: there is nothing to continue");
+    if (s->n_prompt > (size_t)s->o.n_ctx) {
+        return FAIL("the prompt has %zu tokens, the context holds %d: give a larger -c",
+                    s->n_prompt, s->o.n_ctx);
+    }
+    for (size_t i = 0; i < s->n_prompt; i++) {
+        if (s->tokens.ids[i] >= s->model.hp.n_vocab) {
+            return FAIL("token %d of the vocabulary has no row in token_embd.weight (%d rows)",
+                        (int)s->tokens.ids[i], s->model.hp.n_vocab);
+        }
+    }
+    size_t longest = (size_t)s->o.n_ctx + 1; // the last token may not fit the context any more
+    int32_t *ids = realloc(s->tokens.ids, longest * sizeof *ids);
+    if (!ids) return FAIL("out of memory for %zu tokens", longest);
+    s->tokens.ids = ids;
+    s->tokens.capacity = longest;
+    return 0;
+}
+
+/* --------------------------------------------------------------------------------------- logits */
+
+/* FNV-1a, 64 bits. */
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t n) {
+    const uint8_t *p = data;
+    for (size_t i = 0; i < n; i++) hash = (hash ^ p[i]) * 0x100000001b3ull;
+    return hash;
+}
+
+/* --verify: the reference's logits for the same token must be the same bits. */
+static int compare(struct session *s, int i, const float *logits) {
+    const float *expected = transformer_logits(s->reference, i, &s->err);
+    if (!expected) return FAIL("%s", s->err.text);
+    for (int k = 0; k < s->model.hp.n_vocab; k++) {
+        if (memcmp(&logits[k], &expected[k], sizeof *logits) != 0) {
+            return FAIL("--verify: position %d, logit %d is %.9g, the reference gives %.9g",
+                        s->n_past - 1, k, (double)logits[k], (double)expected[k]);
+        }
+    }
+    return 0;
+}
+
+/* Logits after token i of the last forward call, compared and written where asked for. */
+static int logits_of(struct session *s, int i, const float **logits) {
+    *logits = transformer_logits(s->transformer, i, &s->err);
+    if (!*logits) return FAIL("%s", s->err.text);
+    if (s->reference) {
+        int status = compare(s, i, *logits);
+        if (status) return status;
+    }
+    size_t n = (size_t)s->model.hp.n_vocab;
+    if (s->logits_file && fwrite(*logits, sizeof **logits, n, s->logits_file) != n) {
+        return FAIL("%s: %s", s->o.logits, strerror(errno));
+    }
+    return 0;
+}
+
+static int forward(struct session *s, const int32_t *ids, int n) {
+    if (transformer_forward(s->transformer, ids, n, s->n_past, &s->err) < 0 ||
+        (s->reference && transformer_forward(s->reference, ids, n, s->n_past, &s->err) < 0)) {
+        return FAIL("%s", s->err.text);
+    }
+    s->n_past += n;
+    return 0;
+}
+
+/* What the kernel counts as this process's own memory: neither file nor shared. 0 if unknown. */
+static size_t anonymous_bytes(void) {
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[128];
+    unsigned long long kb = 0;
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "RssAnon: %llu kB", &kb) == 1) break;
+    }
+    if (f) fclose(f);
+    return (size_t)kb * 1024;
+}
+
+static void note_memory(struct session *s) {
+    size_t bytes = anonymous_bytes();
+    if (bytes > s->anon_bytes) s->anon_bytes = bytes;
+}
+
+/* On a terminal, what takes over two seconds shows where it is. */
+static void show_progress(double since, const char *what, size_t done, size_t all) {
+    if (!isatty(STDERR_FILENO) || now() - since < 2) return;
+    fprintf(stderr, done < all ? "\r%s %zu/%zu" : "\r%s %zu/%zu\r\033[K", what, done, all);
+}
+
+static int run_prompt(struct session *s, const float **logits) {
+    double start = now();
+    for (size_t done = 0; done < s->n_prompt;) {
+        size_t left = s->n_prompt - done;
+        int n = left < (size_t)s->o.n_batch ? (int)left : s->o.n_batch;
+        int status = forward(s, s->tokens.ids + done, n);
+        if (status) return status;
+        done += (size_t)n;
+        for (int i = s->logits_file || s->reference ? 0 : n - 1; i < n; i++) {
+            if (i < n - 1 || done == s->n_prompt || s->logits_file || s->reference) {
+                if ((status = logits_of(s, i, logits)) != 0) return status;
+            }
+        }
+        show_progress(start, "reading the prompt:", done, s->n_prompt);
+    }
+    s->prompt_s = now() - start;
+    note_memory(s);
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------- generation
+ */
+
+static int print(struct gguf_str text) {
+    if (fwrite(text.data, 1, text.len, stdout) == text.len) return 0;
+    return FAIL("standard output: %s", strerror(errno));
+}
+
+static int flush(void) {
+    return fflush(stdout) == 0 ? 0 : FAIL("standard output: %s", strerror(errno));
+}
+
+static int print_token(struct session *s, struct token_stream *stream, int32_t id) {
+    struct gguf_str out[2];
+    if (!s->tokenizer) return 0;
+    token_stream_next(stream, tokenizer_piece(s->tokenizer, id, false), out);
+    int status = out[0].len ? print(out[0]) : 0;
+    return status == 0 && out[1].len ? print(out[1]) : status;
+}
+
+static int generate(struct session *s, struct token_stream *stream, const float *logits) {
+    double start = now();
+    int status = 0;
+    size_t row = (size_t)s->model.hp.n_vocab * sizeof *logits;
+    s->logits_hash = hash_bytes(0xcbf29ce484222325ull, logits, s->o.n_gen == 0 ? row : 0);
+    for (int n = 0; status == 0 && (s->o.n_gen < 0 || n < s->o.n_gen); n++) {
+        s->logits_hash = hash_bytes(s->logits_hash, logits, row);
+        int32_t id = sampler_pick(s->sampler, logits, s->tokens.ids, s->tokens.n);
+        if (s->tokenizer && tokenizer_is_eog(s->tokenizer, id)) break;
+        s->tokens.ids[s->tokens.n++] = id;
+        status = print_token(s, stream, id);
+        if (status == 0) status = flush();
+        bool last = n + 1 == s->o.n_gen && !s->logits_file; // nobody asks for what comes after it
+        if (status || last || interrupted) break;
+        if (s->n_past == s->o.n_ctx) {
+            say("the context of %d tokens is full", s->o.n_ctx);
+            break;
+        }
+        status = forward(s, &id, 1);
+        if (status == 0) status = logits_of(s, 0, &logits);
+    }
+    s->gen_s = now() - start;
+    note_memory(s);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------- statistics
+ */
+
+struct stats {
+    size_t n_gen;
+    double prompt_rate, gen_rate;
+    size_t kv_bytes, scratch_bytes, peak_anon_bytes;
+};
+
+static struct stats collect(const struct session *s) {
+    struct stats st = {.n_gen = s->tokens.n - s->n_prompt};
+    st.prompt_rate = s->prompt_s > 0 ? (double)s->n_prompt / s->prompt_s : 0;
+    st.gen_rate = s->gen_s > 0 ? (double)st.n_gen / s->gen_s : 0;
+    st.kv_bytes = transformer_kv_bytes(s->transformer, s->n_past);
+    st.scratch_bytes = transformer_scratch_bytes(s->transformer);
+    const struct transformer *copies = s->reference ? s->reference : s->transformer;
+    size_t own = s->anon_bytes ? s->anon_bytes : st.kv_bytes + st.scratch_bytes;
+    st.peak_anon_bytes = own + transformer_reference_bytes(copies);
+    return st;
+}
+
+static void print_json(const struct session *s) {
+    struct stats st = collect(s);
+    fprintf(stderr,
+            "{\"prompt_tokens\": %zu, \"prompt_tok_s\": %.2f, \"gen_tokens\": %zu, "
+            "\"gen_tok_s\": %.2f, \"load_s\": %.4f, \"mapped_bytes\": %zu, \"kv_bytes\": %zu, "
+            "\"scratch_bytes\": %zu, \"peak_anon_bytes\": %zu, \"isa\": \"%s\", \"threads\": %d, "
+            "\"seed\": %llu, \"logits_hash\": \"%016llx\"}\n",
+            s->n_prompt, st.prompt_rate, st.n_gen, st.gen_rate, s->load_s, s->gguf.mapped_bytes,
+            st.kv_bytes, st.scratch_bytes, st.peak_anon_bytes, s->o.isa->name,
+            threads_count(s->threads), (unsigned long long)s->o.sampling.seed,
+            (unsigned long long)s->logits_hash);
+}
+
+static void print_stats(const struct session *s) {
+    struct stats st = collect(s);
+    const double mb = 1e6;
+    fprintf(stderr, "prompt     %6zu tokens %9.2f tok/s\n", s->n_prompt, st.prompt_rate);
+    fprintf(stderr, "generated  %6zu tokens %9.2f tok/s", st.n_gen, st.gen_rate);
+    if (st.n_gen > 0) fprintf(stderr, "  (%.2f ms each)", 1e3 * s->gen_s / (double)st.n_gen);
+    fprintf(stderr, "\nloaded in  %6.0f ms; %s, %d threads%s; logits %016llx", 1e3 * s->load_s,
+            s->o.isa->name, threads_count(s->threads), s->o.reference ? ", reference" : "",
+            (unsigned long long)s->logits_hash);
+    if (s->o.sampling.temp > 0) {
+        fprintf(stderr, "; seed %llu", (unsigned long long)s->o.sampling.seed);
+    }
+    fprintf(stderr,
+            "\nmemory     %.1f MB mapped file, %.1f MB cache, %.1f MB buffers, %.1f MB own peak\n",
+            (double)s->gguf.mapped_bytes / mb, (double)st.kv_bytes / mb,
+            (double)st.scratch_bytes / mb, (double)st.peak_anon_bytes / mb);
+    if (s->reference) fprintf(stderr, "verified   all logits equal the reference's, bit for bit\n");
+}
+
+/* -------------------------------------------------------------------------------------- the modes
+ */
+
+static int print_tokens(struct session *s) {
+    int status = open_tokenizer(s);
+    if (status == 0) status = read_prompt(s);
+    for (size_t i = 0; status == 0 && i < s->tokens.n; i++) {
+        if (printf(i ? " %d" : "%d", (int)s->tokens.ids[i]) < 0) status = EXIT_FAILED;
+    }
+    if (status == 0 && putchar('\n') < 0) status = EXIT_FAILED;
+    return status == 0 ? flush() : status;
+}
+
+/* A random seed that the statistics repeat. */
+static void choose_seed(struct options *o) {
+    if (o->seed_given || o->sampling.temp <= 0) return;
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    uint64_t mixed = hash_bytes(0xcbf29ce484222325ull, &t, sizeof t) ^ (uint64_t)getpid();
+    o->sampling.seed = mixed % 4294967296u;
+}
+
+static int open_logits_file(struct session *s) {
+    if (!s->o.logits) return 0;
+    s->logits_file = fopen(s->o.logits, "wb");
+    return s->logits_file ? 0 : FAIL("%s: %s", s->o.logits, strerror(errno));
+}
+
+static int close_logits_file(struct session *s) {
+    FILE *f = s->logits_file;
+    s->logits_file = NULL;
+    return !f || fclose(f) == 0 ? 0 : FAIL("%s: %s", s->o.logits, strerror(errno));
+}
+
+/* Prompt in, text out. */
+static int run_text(struct session *s) {
+    int status = open_model(s);
+    if (status == 0 && !(s->o.ids && !gguf_find(&s->gguf, "tokenizer.ggml.model"))) {
+        status = open_tokenizer(s);
+    }
+    if (status == 0) status = read_prompt(s);
+    if (status == 0) status = open_transformer(s);
+    if (status == 0) status = check_prompt(s);
+    if (status == 0) status = open_logits_file(s);
+    if (status) return status;
+    choose_seed(&s->o);
+    s->sampler = sampler_open(&s->o.sampling, s->model.hp.n_vocab, &s->err);
+    if (!s->sampler) return FAIL("%s", s->err.text);
+    s->load_s = now() - s->start;
+
+    struct token_stream stream = {0};
+    if (s->tokenizer) token_stream_begin(&stream, s->tokenizer, !s->o.quiet);
+    for (size_t i = 0; status == 0 && !s->o.quiet && i < s->n_prompt; i++) {
+        status = print_token(s, &stream, s->tokens.ids[i]);
+    }
+    if (status == 0) status = flush();
+    const float *logits = NULL;
+    if (status == 0) status = run_prompt(s, &logits);
+    if (status == 0) status = generate(s, &stream, logits);
+    if (status == 0) status = print(token_stream_end(&stream));
+    if (status == 0 && putchar('\n') < 0) status = EXIT_FAILED;
+    if (status == 0) status = flush();
+    if (status == 0) status = close_logits_file(s);
+    if (!s->o.quiet && (status == 0 || interrupted)) print_stats(s);
+    if (s->o.json) print_json(s);
+    return interrupted ? EXIT_FAILED : status;
+}
+
+int main(int argc, char **argv) {
+    struct session s = {.start = now()};
+    int status = parse_options(&s.o, argc, argv);
+    if (status >= 0) return status;
+    set_signals();
+    if (s.o.tokens) {
+        if (gguf_open(&s.gguf, s.o.model, &s.err) < 0) return FAIL("%s", s.err.text);
+        status = print_tokens(&s);
+    } else {
+        status = run_text(&s);
+    }
+    close_session(&s);
+    return status;
+}

@@ -80,6 +80,11 @@ static void test_not_numbers(void) {
     CHECK(support(p, two_infinite, 4) == 6, "both infinite ones, %x", support(p, two_infinite, 4));
     p.top_p = 0.5f;
     CHECK(support(p, two_infinite, 4) == 2, "half of two, %x", support(p, two_infinite, 4));
+
+    // The seed whose first number is 0: even then no token without probability.
+    p = neutral;
+    p.seed = 0 - 0x9e3779b97f4a7c15u;
+    CHECK(pick_once(p, (float[]){-INFINITY, 0, 0}, 3, NULL, 0) == 1, "the number 0");
 }
 
 /* Halves and quarters, so that the sums are known: 1/2, 1/4, 1/8, 1/8, in another order. */
@@ -395,6 +400,25 @@ static void test_same_everywhere(void) {
     }
 }
 
+/* The exponential, seen through min-p: whether e^x reaches p shows the side on which it lies, and
+ * among many x some e^x lie within 10^-10 of a float p. */
+static void test_exponential(void) {
+    uint64_t random = 11;
+    int n_near = 0;
+    for (int i = 0; i < 300000; i++) {
+        float x = -(float)(test_random(&random) >> 40) * 0x1p-20f; // -16 .. 0
+        struct sampler_params p = neutral;
+        p.min_p = (float)exp(x);
+        double above = exp(x) / p.min_p - 1;
+        if (fabs(above) > 1e-10 || fabs(above) < 1e-12) continue;
+        n_near++;
+        unsigned mask = support(p, (float[]){0, x}, 2);
+        CHECK(mask == (above > 0 ? 3 : 1), "e^%.9g is %g above %.9g, support %x", (double)x, above,
+              (double)p.min_p, mask);
+    }
+    CHECK(n_near > 100, "%d near enough", n_near);
+}
+
 /* Not a logit beyond the vocabulary is read, not a token beyond the history. */
 static void test_bounds(void) {
     for (int flush_left = 0; flush_left < 2; flush_left++) {
@@ -447,6 +471,7 @@ int main(void) {
     test_against_model();
     test_generator();
     test_same_everywhere();
+    test_exponential();
     test_bounds();
     test_refusals();
     return test_done("test_sampler");

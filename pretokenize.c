@@ -47,10 +47,6 @@ static bool is_between(uint32_t cp, uint32_t first, uint32_t last) {
     return cp >= first && cp <= last;
 }
 
-static bool is_ascii_letter(uint32_t cp) {
-    return is_between(cp | 0x20, 'a', 'z');
-}
-
 static uint32_t ascii_traits(uint32_t cp) {
     switch (cp) {
     case '\n':
@@ -67,7 +63,7 @@ static uint32_t ascii_traits(uint32_t cp) {
         break;
     }
     if (is_between(cp, '0', '9')) return DIGIT;
-    if (is_ascii_letter(cp)) return ASCII_LETTER;
+    if (is_between(cp | 0x20, 'a', 'z')) return ASCII_LETTER;
     return is_between(cp, '!', '~') ? ASCII_MARK : 0;
 }
 
@@ -265,7 +261,7 @@ static const char *const rules[][MAX_STEPS + 1] = {
                         GPT2},
     [RULE_GPT4O] = {"o?U*W+c?|o?U+W*c?|N{1,3}| ?x+/*" WHITE_SPACE},
     [RULE_GRANITE] = {"o?V*X+c?|o?V+X*c?|N{1,3}| ?x+/*" WHITE_SPACE},
-    [RULE_TINY_AYA] = {"#word", "o?a+c?|N{1,3}| ?x+/*" WHITE_SPACE},
+    [RULE_TINY_AYA] = {"#after", "o?a+c?|N{1,3}| ?x+/*" WHITE_SPACE},
     [RULE_SUPERBPE] = {"N+", "#before"},
     [RULE_SEED_CODER] = {WORDS "N| ?x+" WHITE_SPACE},
     [RULE_KIMI] = {"H+|o?K+c?|N{1,3}" MARKS},
@@ -495,23 +491,20 @@ static void cut_pattern(struct words *w, const char *pattern, size_t start, size
     }
 }
 
-/* Digits in groups of three that end where the run of digits ends.
- *   #word    ASCII digits, unless a letter or '_' follows; cut before and after the run too
- *   #before  ASCII digits; before each full group
- *   #after   numbers of any script; after each group, so that the first stays with what precedes */
+/* Digits in groups of three that end where the run of digits ends. Cut are
+ *   #before  ASCII digits, before each full group
+ *   #after   numbers of any script, after each group: the first stays with what precedes it */
 static void cut_digits(struct words *w, const char *mode, size_t start, size_t end) {
-    uint32_t digit = mode[1] == 'a' ? NUMBER : DIGIT;
+    bool after = strcmp(mode, "#after") == 0;
+    uint32_t digit = after ? NUMBER : DIGIT;
     for (size_t i = start; i < end; i++) {
         if (!(w->traits[i] & digit)) continue;
         size_t first = i;
         while (i < end && w->traits[i] & digit) i++;
-        if (mode[1] == 'w' && i < end && (is_ascii_letter(w->cp[i]) || w->cp[i] == '_')) continue;
-        for (size_t at = first; at <= i; at++) {
-            bool full = (i - at) % 3 == 0;
-            if (at == first) full = mode[1] == 'w' || (full && mode[1] == 'b');
-            if (at == i) full = mode[1] != 'b';
-            if (full) cut(w, at);
-        }
+        size_t at = first + (i - first) % 3; // where the first full group begins
+        if (after && at == first) at += 3;
+        for (; at < i; at += 3) cut(w, at);
+        if (after) cut(w, i);
     }
 }
 

@@ -558,19 +558,24 @@ static int append_part(struct gguf *g, struct gguf *part, struct error *err) {
     return 0;
 }
 
-/* Opens part no (0-based) of the split file g, and takes over its tensors. */
+/* Whether the file is what its name says: part no (0-based) of count. */
+static int check_part(const struct gguf *part, const char *path, uint32_t no, uint32_t count,
+                      struct error *err) {
+    uint32_t part_no = 0, part_count = count;
+    int found = gguf_get_u32(part, "split.no", &part_no, err);
+    if (found < 0 || gguf_get_u32(part, "split.count", &part_count, err) < 0) return -1;
+    if (!found) return error_set(err, "%.300s has no split.no, expected %u", path, (unsigned)no);
+    if (part_no == no && part_count == count) return 0;
+    return error_set(err, "%.300s: expected split.no %u of %u, found %u of %u", path, (unsigned)no,
+                     (unsigned)count, (unsigned)part_no, (unsigned)part_count);
+}
+
+/* Opens the part and moves it into g. */
 static int open_next_part(struct gguf *g, const char *path, uint32_t no, uint32_t count,
                           struct error *err) {
     struct gguf part;
-    uint32_t part_no = UINT32_MAX, part_count = count;
     int result = open_part(&part, path, err);
-    if (result == 0 && (gguf_get_u32(&part, "split.no", &part_no, err) < 0 ||
-                        gguf_get_u32(&part, "split.count", &part_count, err) < 0)) {
-        result = -1;
-    } else if (result == 0 && (part_no != no || part_count != count)) {
-        result = error_set(err, "%.300s: expected split.no %u of %u, found %u of %u", path,
-                           (unsigned)no, (unsigned)count, (unsigned)part_no, (unsigned)part_count);
-    }
+    if (result == 0) result = check_part(&part, path, no, count, err);
     if (result == 0) result = append_part(g, &part, err);
     gguf_close(&part);
     return result;

@@ -136,8 +136,8 @@ int gguf_open(struct gguf *g, const char *path, struct error *err);
  * and where: lengths and counts that the rest of the file cannot hold, unknown value types, arrays
  * of arrays, duplicate keys or names, dimension products that overflow, rows that are no whole
  * number of blocks, tensors that are misaligned, overlap or end past the file. So the sum of all
- * nbytes is at most size. What ggml accepts is accepted: gaps between tensors, any order of them,
- * dimensions of 0, a bool other than 0 and 1 (it is true), no tensors at all. Stricter than ggml:
+ * nbytes is at most size. Odd files are accepted where they do no harm: tensors in any order, with
+ * gaps or none at all, dimensions of 0, a bool other than 0 and 1 (it is true). Stricter than ggml:
  * general.alignment below 8 (which the format forbids), keys above 65535 bytes, tensor names that
  * are empty or contain a zero byte. */
 int gguf_parse(struct gguf *g, const void *buf, size_t size, struct error *err);

@@ -25,7 +25,7 @@
 
 struct build_bytes {
     uint8_t *data;
-    size_t len;
+    size_t len, room; // room: bytes allocated, kept by build_append
 };
 
 struct build_kv {
@@ -63,7 +63,10 @@ static inline void *build_realloc(void *p, size_t size) {
 }
 
 static inline void build_append(struct build_bytes *b, const void *data, size_t len) {
-    b->data = build_realloc(b->data, b->len + len);
+    if (b->len + len > b->room) {
+        b->room = 2 * (b->len + len);
+        b->data = build_realloc(b->data, b->room);
+    }
     if (len) memcpy(b->data + b->len, data, len);
     b->len += len;
 }
@@ -292,7 +295,7 @@ static inline uint8_t *build_file(const struct gguf_build *b, size_t *size) {
         build_append(&f, b->tensors[i].data.data, b->tensors[i].data.len);
     }
     *size = f.len;
-    return f.data;
+    return build_realloc(f.data, f.len);
 }
 
 static inline void build_write_bytes(const char *path, const void *data, size_t size) {

@@ -13,7 +13,7 @@ enum {
     MARK = 1 << 2,
     NUMBER = 1 << 3,
     PUNCT = 1 << 4,
-    SYMBOL = 1 << 5, // but not '~': llama.cpp's stand-in for \p{S} forgets it
+    SYMBOL = 1 << 5,
     WHITE = 1 << 6,
     NEWLINE = 1 << 7, // CR or LF
     LF = 1 << 8,
@@ -81,7 +81,6 @@ static uint32_t classify(uint32_t cp) {
         if (!is_between(cp, 'A', 'Z')) traits |= LOWERISH;
     }
     if (cp < 0x80) traits |= ascii_traits(cp);
-    if (cp == '~') traits = (traits & ~(uint32_t)SYMBOL) | OTHER;
     if (is_han(cp)) traits |= HAN;
     return traits;
 }

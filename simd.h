@@ -221,6 +221,9 @@ INLINE vf vf_mul(vf a, vf b) {
 INLINE vf vf_div(vf a, vf b) {
     return _mm256_div_ps(a, b);
 }
+INLINE vf vf_round_f16(vf a) {
+    return _mm256_cvtph_ps(_mm256_cvtps_ph(a, 0));
+}
 INLINE vf vf_max(vf a, vf b) {
     return _mm256_max_ps(a, b);
 }
@@ -372,6 +375,9 @@ INLINE vf vf_mul(vf a, vf b) {
 INLINE vf vf_div(vf a, vf b) {
     return (vf){vdivq_f32(a.lo, b.lo), vdivq_f32(a.hi, b.hi)};
 }
+INLINE vf vf_round_f16(vf a) {
+    return (vf){vcvt_f32_f16(vcvt_f16_f32(a.lo)), vcvt_f32_f16(vcvt_f16_f32(a.hi))};
+}
 INLINE vf vf_max(vf a, vf b) {
     return (vf){vmaxq_f32(a.lo, b.lo), vmaxq_f32(a.hi, b.hi)};
 }
@@ -521,6 +527,9 @@ INLINE vf vf_mul(vf a, vf b) {
 }
 INLINE vf vf_div(vf a, vf b) {
     VF_EACH(a.f[i] / b.f[i]);
+}
+INLINE vf vf_round_f16(vf a) {
+    VF_EACH(fp16_to_fp32(fp32_to_fp16(a.f[i])));
 }
 INLINE vf vf_max(vf a, vf b) {
     VF_EACH(a.f[i] > b.f[i] ? a.f[i] : b.f[i]);

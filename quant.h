@@ -139,15 +139,16 @@ void dequantize_row_q5_K(const block_q5_K *x, float *y, int64_t k);
 void dequantize_row_q6_K(const block_q6_K *x, float *y, int64_t k);
 
 /* The same by type: the one place where types are told apart. x is aligned to 4 bytes for F32 and
- * to 2 for every other type; whoever binds a file's tensors checks that once. dequantize_row must
- * not be called with a type for which dequantize_supported is false. */
+ * to 2 for every other type; gguf.c refuses a general.alignment below 8, and rows are whole blocks
+ * of an even number of bytes, so every row of a file is. dequantize_row must not be called with a
+ * type for which dequantize_supported is false. */
 bool dequantize_supported(uint32_t type);
 void dequantize_row(uint32_t type, const void *x, float *y, int64_t k);
 
 /* Quantizes k weights, a multiple of the block length; true for F32, F16, BF16, Q8_0, Q5_1, Q4_K,
  * Q5_K, Q6_K. The scale search minimises the squared error weighted as ggml's reference
- * quantizers do. The bytes depend on the input alone, not on the platform. A block that holds a
- * NaN or an infinity, or whose scale a half cannot hold, becomes some block of finite weights. */
+ * quantizers do. The bytes depend on the input alone, not on the platform. Blocks hold finite
+ * weights only: there NaN counts as 0, and what is beyond 65504 as that. */
 bool quantize_supported(uint32_t type);
 void quantize_row(uint32_t type, const float *x, void *y, int64_t k);
 

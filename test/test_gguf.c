@@ -209,6 +209,9 @@ static void test_broken(void) {
     rename_to(&build_find(&b, "some.strings")->key, "a.u32");
     check_refused(&b, "a.u32: the key occurs twice");
     b = valid();
+    rename_to(&build_find(&b, "some.strings")->key, "general.architecture");
+    check_refused(&b, "general.architecture: the key occurs twice");
+    b = valid();
     rename_to(&build_find_tensor(&b, "third")->name, "first");
     check_refused(&b, "first: the tensor's name occurs twice");
 
@@ -246,6 +249,8 @@ static void test_broken(void) {
         build_tensor_nd(&b, "cube", GGML_TYPE_F32, 4, (const uint64_t[]){1, 1, 1, 1}, NULL);
     for (int d = 0; d < 4; d++) t->ne[d] = 65536; // 2^64
     check_refused(&b, "cube: dimension 3 is 65536: the tensor would have more than 2^63 weights");
+    build_tensor(&b, "no.weights", GGML_TYPE_F32, 0, 1, NULL)->ne[1] = 1ull << 63;
+    check_refused(&b, "no.weights: dimension 1 is 9223372036854775808: the tensor would have more");
     t = build_tensor_nd(&b, "blk.3.ffn_down.weight", GGML_TYPE_Q5_K, 2, (const uint64_t[]){256, 0},
                         NULL);
     t->ne[0] = 4096, t->ne[1] = 14336;
@@ -360,6 +365,11 @@ static void test_legal_places(void) {
     CHECK(*(const char *)gguf_find_tensor(g, "z")->data == '2', "z is the second");
     CHECK(*(const char *)gguf_find_tensor(g, "a")->data == '1', "a is the first");
     CHECK(*(const char *)gguf_find_tensor(g, "m")->data == '3', "m is the third");
+    release();
+    build_tensor(&b, "data", GGML_TYPE_I8, 96, 0, NULL);
+    struct build_tensor *t = build_tensor(&b, "nothing, inside", GGML_TYPE_I8, 0, 0, NULL);
+    t->offset_given = true, t->offset = 32;
+    accept(&b);
     release();
     for (uint32_t alignment = 8; alignment <= 4096; alignment *= 2) {
         b = valid();
@@ -541,6 +551,7 @@ static void test_getter_values(void) {
     CHECK(gguf_get_bool(g, "true", &v, &err) == 1 && v, "true");
     CHECK(gguf_get_bool(g, "false", &v, &err) == 1 && !v, "false");
     CHECK(gguf_get_bool(g, "maybe", &v, &err) == 1 && v, "a bool of 2 is true");
+    CHECK(gguf_int_at(gguf_find(g, "maybe"), 0) == 1, "a bool of 2 is 1");
     struct gguf_str s = {0};
     CHECK(gguf_get_str(g, "str", &s, &err) == 1 && gguf_str_eq(s, "text"), "str");
     CHECK(!gguf_str_eq(s, "tex") && !gguf_str_eq(s, "text ") && !gguf_str_eq(s, "texT"), "str_eq");
@@ -694,7 +705,10 @@ static void test_files(void) {
     CHECK(stat(path, &st) == 0 && g.mapped_bytes == (size_t)st.st_size, "%zu mapped",
           g.mapped_bytes);
     CHECK(open_fds() == fds, "%d file descriptors, expected %d", open_fds(), fds);
+    void *map = (void *)(uintptr_t)(g.kv[0].key.data - 24 - 8);
+    CHECK(msync(map, 1, MS_ASYNC) == 0, "the map does not begin 24 + 8 bytes before the first key");
     gguf_close(&g);
+    CHECK(msync(map, 1, MS_ASYNC) == -1 && errno == ENOMEM, "still mapped after gguf_close");
     gguf_close(&g);
     unlink(path);
     build_free(&b);
@@ -768,8 +782,9 @@ static void test_split(void) {
     check_open_refused(renamed, "renamed.gguf is the first of 3 parts, its name must end in "
                                 "-00001-of-00003.gguf");
     const char *short_name = in_dir("x");
-    if (rename(renamed, short_name) != 0) perror(short_name);
-    check_open_refused(short_name, "x is the first of 3 parts, its name must end in");
+    if (rename(renamed, short_name) != 0 || chdir(dir) != 0) perror(short_name);
+    check_open_refused("x", "x is the first of 3 parts, its name must end in");
+    if (chdir("/") != 0) perror("/");
     if (rename(short_name, part_path(0)) != 0) perror(short_name);
     unlink(part_path(2));
     check_open_refused(part_path(0), "m-00003-of-00003.gguf: ");

@@ -1,8 +1,5 @@
-/* kq.c: runs a GGUF language model. Command line, generation loop, statistics; the only library
- * user that prints and exits. Reading order: main at the bottom, then upwards. */
+/* kq.c: runs a GGUF language model. Command line, generation loop, statistics, main. */
 #include <errno.h>
-#include <math.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,16 +7,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "sampler.h"
-#include "tokenizer.h"
-#include "transformer.h"
+#include "run.h"
 
 #define VERSION "0.1.0"
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* ------------------------------------------------------------------------------------- messages */
 
-static void PRINTF_LIKE(1, 2) say(const char *format, ...) {
+void say(const char *format, ...) {
     va_list args;
     va_start(args, format);
     fputs("run: ", stderr);
@@ -28,25 +22,13 @@ static void PRINTF_LIKE(1, 2) say(const char *format, ...) {
     va_end(args);
 }
 
-#define FAIL(...) (say(__VA_ARGS__), EXIT_FAILED)
-#define USAGE(...) (say(__VA_ARGS__), EXIT_USAGE)
-
-static double now(void) {
+double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* -------------------------------------------------------------------------------------- options */
-
-struct options {
-    const char *model, *prompt, *prompt_file, *ids, *logits, *perplexity;
-    int n_gen, n_ctx, n_threads, n_batch;
-    bool ctx_given, seed_given;
-    struct sampler_params sampling;
-    bool reference, verify, kv_f32, tokens, info, json, quiet;
-    const struct isa *isa;
-};
 
 static const char help[] =
     "usage: ./run MODEL.gguf [options]\n"
@@ -65,10 +47,12 @@ static const char help[] =
     "           --kv f16|f32     key/value cache (f16)\n"
     "           --act 32         bits of the activations in products (32: exact)\n"
     "output     --logits FILE    float32 logits, a row after every token of prompt and text\n"
-    "           --tokens         print the prompt's token ids and stop\n"
+    "           --json           statistics as one JSON line    -q  the text alone\n"
+    "instead    --chat           a conversation [--system TEXT] [--template NAME]\n"
+    "           --tokens         print the prompt's token ids\n"
     "           --info           say what the file is, what it needs, whether it runs\n"
     "           --perplexity FILE    how well the model predicts a text\n"
-    "           --json           statistics as one JSON line    -q  the text alone\n"
+    "           --bench          speed [-p N prompt tokens] [-n N generated] [-r N repetitions]\n"
     "           --help  --version\n"
     "\n"
     "Text goes to standard output, everything else to standard error. Exit status: 0 done, 1 the\n"
@@ -110,7 +94,14 @@ static const char *set_value(struct options *o, const char *name, const char *va
         o->logits = value;
     } else if (strcmp(name, "--perplexity") == 0) {
         o->perplexity = value;
+    } else if (strcmp(name, "--system") == 0) {
+        o->system = value;
+    } else if (strcmp(name, "--template") == 0) {
+        o->chat_template = value;
+    } else if (strcmp(name, "-r") == 0) {
+        return parse_int(value, 1, &o->n_reps) ? NULL : count;
     } else if (strcmp(name, "-n") == 0) {
+        o->gen_given = true;
         return parse_int(value, -1, &o->n_gen) ? NULL : any;
     } else if (strcmp(name, "-c") == 0) {
         o->ctx_given = true;
@@ -165,7 +156,8 @@ static bool set_flag(struct options *o, const char *name) {
         const char *name;
         bool *flag;
     } flags[] = {{"--reference", &o->reference}, {"--verify", &o->verify}, {"--tokens", &o->tokens},
-                 {"--info", &o->info},           {"--json", &o->json},     {"-q", &o->quiet}};
+                 {"--info", &o->info},           {"--json", &o->json},     {"-q", &o->quiet},
+                 {"--bench", &o->bench},         {"--chat", &o->chat}};
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         if (strcmp(name, flags[i].name) == 0) return *flags[i].flag = true;
     }
@@ -174,7 +166,7 @@ static bool set_flag(struct options *o, const char *name) {
 
 /* -1: go on; otherwise the exit status. */
 static int parse_options(struct options *o, int argc, char **argv) {
-    *o = (struct options){.n_gen = 128, .n_batch = 256, .isa = isa_best()};
+    *o = (struct options){.n_gen = 128, .n_batch = 256, .n_reps = 5, .isa = isa_best()};
     o->sampling = (struct sampler_params){.repeat_penalty = 1, .repeat_last_n = 64, .top_p = 1};
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i];
@@ -183,9 +175,6 @@ static int parse_options(struct options *o, int argc, char **argv) {
         }
         if (strcmp(name, "--version") == 0) {
             return printf("kq.c %s\n", VERSION) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : 0;
-        }
-        if (strcmp(name, "--chat") == 0 || strcmp(name, "--bench") == 0) {
-            return USAGE("%s is not built yet", name);
         }
         if (takes_value(name)) {
             if (i + 1 == argc) return USAGE("%s needs a value (see --help)", name);
@@ -213,26 +202,7 @@ static int parse_options(struct options *o, int argc, char **argv) {
 /* ---------------------------------------------------------------------------------------- session
  */
 
-/* Everything that one run holds. */
-struct session {
-    struct options o;
-    struct gguf gguf;
-    struct model model;
-    struct tokenizer *tokenizer;
-    struct threads *threads;
-    struct transformer *transformer, *reference; // reference: for --verify alone
-    struct sampler *sampler;
-    struct token_list tokens; // prompt, then what was generated
-    size_t n_prompt;
-    int n_past; // positions in the cache
-    FILE *logits_file;
-    uint64_t logits_hash;
-    double start, load_s, prompt_s, gen_s;
-    size_t anon_bytes; // largest seen
-    struct error err;
-};
-
-static volatile sig_atomic_t interrupted;
+volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int signal_number) {
     (void)signal_number;
@@ -257,19 +227,19 @@ static void set_signals(void) {
     sigaction(SIGPIPE, &pipe_gone, NULL);
 }
 
-static int open_model(struct session *s) {
+int open_model(struct session *s) {
     struct options *o = &s->o;
     if (gguf_open(&s->gguf, o->model, &s->err) < 0) return FAIL("%s", s->err.text);
     if (model_open(&s->model, &s->gguf, &s->err) < 0) return FAIL("%s: %s", o->model, s->err.text);
     return 0;
 }
 
-static int open_tokenizer(struct session *s) {
+int open_tokenizer(struct session *s) {
     s->tokenizer = tokenizer_open(&s->gguf, &s->err);
     return s->tokenizer ? 0 : FAIL("%s: %s", s->o.model, s->err.text);
 }
 
-static int open_transformer(struct session *s) {
+int open_transformer(struct session *s) {
     struct options *o = &s->o;
     int n_train = s->model.hp.n_ctx_train;
     if (!o->ctx_given) o->n_ctx = n_train < 4096 ? n_train : 4096;
@@ -326,7 +296,7 @@ static int read_all(FILE *f, const char *name, char **text, size_t *len) {
     return ferror(f) ? FAIL("%s: %s", name, strerror(errno)) : 0;
 }
 
-static int read_file(const char *path, char **text, size_t *len) {
+int read_file(const char *path, char **text, size_t *len) {
     FILE *f = fopen(path, "rb");
     if (!f) return FAIL("%s: %s", path, strerror(errno));
     int status = read_all(f, path, text, len);
@@ -431,7 +401,7 @@ static int compare(struct session *s, int i, const float *logits) {
 }
 
 /* Logits after token i of the last forward call, compared and written where asked for. */
-static int logits_of(struct session *s, int i, const float **logits) {
+int logits_of(struct session *s, int i, const float **logits) {
     *logits = transformer_logits(s->transformer, i, &s->err);
     if (!*logits) return FAIL("%s", s->err.text);
     if (s->reference) {
@@ -445,7 +415,7 @@ static int logits_of(struct session *s, int i, const float **logits) {
     return 0;
 }
 
-static int forward(struct session *s, const int32_t *ids, int n) {
+int forward(struct session *s, const int32_t *ids, int n) {
     if (transformer_forward(s->transformer, ids, n, s->n_past, &s->err) < 0 ||
         (s->reference && transformer_forward(s->reference, ids, n, s->n_past, &s->err) < 0)) {
         return FAIL("%s", s->err.text);
@@ -472,7 +442,7 @@ static void note_memory(struct session *s) {
 }
 
 /* On a terminal, what takes over two seconds shows where it is. */
-static void show_progress(double since, const char *what, size_t done, size_t all) {
+void show_progress(double since, const char *what, size_t done, size_t all) {
     if (!isatty(STDERR_FILENO) || now() - since < 2) return;
     fprintf(stderr, done < all ? "\r%s %zu/%zu" : "\r%s %zu/%zu\r\033[K", what, done, all);
 }
@@ -500,12 +470,12 @@ static int run_prompt(struct session *s, const float **logits) {
 /* ------------------------------------------------------------------------------------- generation
  */
 
-static int print(struct gguf_str text) {
+int print(struct gguf_str text) {
     if (fwrite(text.data, 1, text.len, stdout) == text.len) return 0;
     return FAIL("standard output: %s", strerror(errno));
 }
 
-static int flush(void) {
+int flush(void) {
     return fflush(stdout) == 0 ? 0 : FAIL("standard output: %s", strerror(errno));
 }
 
@@ -599,7 +569,9 @@ static void print_stats(const struct session *s) {
 /* -------------------------------------------------------------------------------------- the modes
  */
 
+/* Needs a vocabulary alone. */
 static int print_tokens(struct session *s) {
+    if (gguf_open(&s->gguf, s->o.model, &s->err) < 0) return FAIL("%s", s->err.text);
     int status = open_tokenizer(s);
     if (status == 0) status = read_prompt(s);
     for (size_t i = 0; status == 0 && i < s->tokens.n; i++) {
@@ -609,13 +581,16 @@ static int print_tokens(struct session *s) {
     return status == 0 ? flush() : status;
 }
 
-/* A random seed that the statistics repeat. */
-static void choose_seed(struct options *o) {
-    if (o->seed_given || o->sampling.temp <= 0) return;
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    uint64_t mixed = hash_bytes(0xcbf29ce484222325ull, &t, sizeof t) ^ (uint64_t)getpid();
-    o->sampling.seed = mixed % 4294967296u;
+int open_sampler(struct session *s) {
+    struct options *o = &s->o;
+    if (!o->seed_given && o->sampling.temp > 0) { // random; the statistics repeat it
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        uint64_t mixed = hash_bytes(0xcbf29ce484222325ull, &t, sizeof t) ^ (uint64_t)getpid();
+        o->sampling.seed = mixed % 4294967296u;
+    }
+    s->sampler = sampler_open(&o->sampling, s->model.hp.n_vocab, &s->err);
+    return s->sampler ? 0 : FAIL("%s", s->err.text);
 }
 
 static int open_logits_file(struct session *s) {
@@ -640,10 +615,8 @@ static int run_text(struct session *s) {
     if (status == 0) status = open_transformer(s);
     if (status == 0) status = check_prompt(s);
     if (status == 0) status = open_logits_file(s);
+    if (status == 0) status = open_sampler(s);
     if (status) return status;
-    choose_seed(&s->o);
-    s->sampler = sampler_open(&s->o.sampling, s->model.hp.n_vocab, &s->err);
-    if (!s->sampler) return FAIL("%s", s->err.text);
     s->load_s = now() - s->start;
 
     struct token_stream stream = {0};
@@ -670,8 +643,15 @@ int main(int argc, char **argv) {
     if (status >= 0) return status;
     set_signals();
     if (s.o.tokens) {
-        if (gguf_open(&s.gguf, s.o.model, &s.err) < 0) return FAIL("%s", s.err.text);
         status = print_tokens(&s);
+    } else if (s.o.info) {
+        status = print_info(&s);
+    } else if (s.o.perplexity) {
+        status = run_perplexity(&s);
+    } else if (s.o.bench) {
+        status = run_bench(&s);
+    } else if (s.o.chat) {
+        status = run_chat(&s);
     } else {
         status = run_text(&s);
     }

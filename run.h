@@ -1,0 +1,80 @@
+/* What the files of the program `run` share: run.c (command line, generation, statistics, main),
+ * run_modes.c (--info, --perplexity, --bench) and run_chat.c (--chat). Only these print or exit;
+ * their functions say what went wrong and return the exit status, 0 if all is well. */
+#ifndef RUN_H
+#define RUN_H
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "sampler.h"
+#include "tokenizer.h"
+#include "transformer.h"
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+struct options {
+    const char *model, *prompt, *prompt_file, *ids, *logits, *perplexity, *system, *chat_template;
+    int n_gen, n_ctx, n_threads, n_batch, n_reps;
+    bool ctx_given, gen_given, seed_given;
+    struct sampler_params sampling;
+    bool reference, verify, kv_f32, tokens, info, bench, chat, json, quiet;
+    const struct isa *isa;
+};
+
+/* Everything that one run holds; closed by main. */
+struct session {
+    struct options o;
+    struct gguf gguf;
+    struct model model;
+    struct tokenizer *tokenizer;
+    struct threads *threads;
+    struct transformer *transformer, *reference; // reference: for --verify alone
+    struct sampler *sampler;
+    struct token_list tokens; // prompt, then what was generated
+    size_t n_prompt;
+    int n_past; // positions in the cache
+    FILE *logits_file;
+    uint64_t logits_hash;
+    double start, load_s, prompt_s, gen_s;
+    size_t anon_bytes; // largest seen
+    struct error err;
+};
+
+/* Set by the first SIGINT or SIGTERM; the second one kills, unless a mode sets it back to 0. */
+extern volatile sig_atomic_t interrupted;
+
+/* "run: ..." and a newline on standard error. */
+void say(const char *format, ...) PRINTF_LIKE(1, 2);
+#define FAIL(...) (say(__VA_ARGS__), EXIT_FAILED)
+#define USAGE(...) (say(__VA_ARGS__), EXIT_USAGE)
+
+double now(void); // seconds, monotonic
+
+/* Each opens one part of the session; the transformer's needs the model, and starts the threads. */
+int open_model(struct session *s);
+int open_tokenizer(struct session *s);
+int open_transformer(struct session *s);
+int open_sampler(struct session *s); // chooses a seed if none was given
+
+/* The whole file, malloc'ed; any bytes. */
+int read_file(const char *path, char **text, size_t *len);
+
+/* Runs n <= n_batch tokens after the n_past ones so far. */
+int forward(struct session *s, const int32_t *ids, int n);
+/* Logits after token i of the last forward call, verified and written to --logits if asked for. */
+int logits_of(struct session *s, int i, const float **logits);
+
+/* On a terminal, what takes over two seconds shows where it is. */
+void show_progress(double since, const char *what, size_t done, size_t all);
+
+/* To standard output; a failure is said. */
+int print(struct gguf_str text);
+int flush(void);
+
+int print_info(struct session *s);
+int run_perplexity(struct session *s);
+int run_bench(struct session *s);
+int run_chat(struct session *s);
+
+#endif

@@ -299,19 +299,14 @@ static int read_keys(struct reader *r, struct gguf *g, uint64_t n_kv) {
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-/* "4096 x 14336 Q5_K" for messages. */
+/* "4096 x 14336 Q5_K" for messages; the type is known. */
 static const char *describe(const struct gguf_tensor *t, char text[static 128]) {
     int len = 0;
     for (int d = 0; d < t->n_dims; d++) {
         len += snprintf(text + len, 128 - (size_t)len, "%s%llu", d ? " x " : "",
                         (unsigned long long)t->ne[d]);
     }
-    const struct ggml_type_info *info = ggml_type_info(t->type);
-    if (info) {
-        snprintf(text + len, 128 - (size_t)len, " %s", info->name);
-    } else {
-        snprintf(text + len, 128 - (size_t)len, " of type %u", (unsigned)t->type);
-    }
+    snprintf(text + len, 128 - (size_t)len, " %s", ggml_type_info(t->type)->name);
     return text;
 }
 
@@ -331,7 +326,8 @@ static int read_name(struct reader *r, char name[MAX_NAME]) {
     return 0;
 }
 
-/* No dimension at all is one weight, and a dimension of 0 no weight, as in ggml. */
+/* No dimension at all is one weight, and a dimension of 0 no weight, as in ggml; the product of the
+ * others is bounded all the same, so that no product of some of them can overflow. */
 static int read_shape(struct reader *r, struct gguf_tensor *t) {
     uint32_t n_dims;
     if (take_u32(r, &n_dims, "n_dims") != 0) return -1;
@@ -343,11 +339,11 @@ static int read_shape(struct reader *r, struct gguf_tensor *t) {
     for (uint32_t d = 0; d < 4; d++) {
         t->ne[d] = 1;
         if (d < n_dims && take_u64(r, &t->ne[d], "a dimension") != 0) return -1;
-        if (t->ne[d] > INT64_MAX || (n && t->ne[d] > INT64_MAX / n)) {
+        if (t->ne[d] > INT64_MAX / n) {
             return fail(r, "dimension %u is %llu: the tensor would have more than 2^63 weights",
                         (unsigned)d, (unsigned long long)t->ne[d]);
         }
-        n *= t->ne[d];
+        if (t->ne[d] > 0) n *= t->ne[d];
     }
     return 0;
 }

@@ -107,7 +107,8 @@ struct gguf_tensor {
     const char *name; // NUL-terminated copy, owned by the gguf
     uint32_t type;    // enum ggml_type, or a number that ggml_type_info() does not know
     int n_dims;       // 1..4; none in the file: 1 dimension of 1
-    uint64_t ne[4];   // fastest first: ne[0] is the row length; 1 beyond n_dims; 0 is possible
+    uint64_t ne[4];   // fastest first: ne[0] is the row length; 1 beyond n_dims; 0 is possible.
+                      // No product of some of them overflows 63 bits
     size_t nbytes;    // 0 if the type is unknown
     const void *data; // in the map, checked to hold nbytes; NULL if the type is unknown. A multiple
                       // of 8 from the start of the file

@@ -251,6 +251,9 @@ static void test_broken(void) {
     check_refused(&b, "cube: dimension 3 is 65536: the tensor would have more than 2^63 weights");
     build_tensor(&b, "no.weights", GGML_TYPE_F32, 0, 1, NULL)->ne[1] = 1ull << 63;
     check_refused(&b, "no.weights: dimension 1 is 9223372036854775808: the tensor would have more");
+    t = build_tensor_nd(&b, "none", GGML_TYPE_F32, 3, (const uint64_t[]){0, 1, 1}, NULL);
+    t->ne[1] = t->ne[2] = 1ull << 32;
+    check_refused(&b, "none: dimension 2 is 4294967296: the tensor would have more than 2^63");
     t = build_tensor_nd(&b, "blk.3.ffn_down.weight", GGML_TYPE_Q5_K, 2, (const uint64_t[]){256, 0},
                         NULL);
     t->ne[0] = 4096, t->ne[1] = 14336;

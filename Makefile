@@ -45,7 +45,7 @@ all: run quantize
 run quantize: %: $(BUILD)/%
 	cp $< $@
 
-$(BUILD)/run: $(BUILD)/run_modes.o $(BUILD)/run_chat.o
+$(BUILD)/run: $(BUILD)/run_bench.o $(BUILD)/run_chat.o $(BUILD)/run_modes.o
 $(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 

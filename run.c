@@ -141,10 +141,27 @@ static const char *set_value(struct options *o, const char *name, const char *va
 }
 
 static bool takes_value(const char *name) {
-    static const char *const names[] = {
-        "-p", "-f",   "--ids",  "--logits", "--perplexity", "-n",      "-c",
-        "-t", "-b",   "--temp", "--top-k",  "--top-p",      "--min-p", "--repeat-penalty",
-        "-s", "--kv", "--act",  "--isa"};
+    static const char *const names[] = {"-p",
+                                        "-f",
+                                        "--ids",
+                                        "--logits",
+                                        "--perplexity",
+                                        "--system",
+                                        "--template",
+                                        "-r",
+                                        "-n",
+                                        "-c",
+                                        "-t",
+                                        "-b",
+                                        "--temp",
+                                        "--top-k",
+                                        "--top-p",
+                                        "--min-p",
+                                        "--repeat-penalty",
+                                        "-s",
+                                        "--kv",
+                                        "--act",
+                                        "--isa"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i]) == 0) return true;
     }

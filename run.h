@@ -1,6 +1,7 @@
 /* What the files of the program `run` share: run.c (command line, generation, statistics, main),
- * run_modes.c (--info, --perplexity, --bench) and run_chat.c (--chat). Only these print or exit;
- * their functions say what went wrong and return the exit status, 0 if all is well. */
+ * run_modes.c (--info, --perplexity), run_bench.c (--bench) and run_chat.c (--chat). Only these
+ * print or exit; their functions say what went wrong and return the exit status, 0 if all is well.
+ */
 #ifndef RUN_H
 #define RUN_H
 

@@ -1,4 +1,4 @@
-/* The modes that measure or describe instead of generating: --info, --perplexity, --bench. */
+/* The modes that describe or score instead of generating: --info, --perplexity. */
 #include "run.h"
 
 int print_info(struct session *s) {
@@ -9,9 +9,4 @@ int print_info(struct session *s) {
 int run_perplexity(struct session *s) {
     (void)s;
     return USAGE("--perplexity is not built yet");
-}
-
-int run_bench(struct session *s) {
-    (void)s;
-    return USAGE("--bench is not built yet");
 }

@@ -23,7 +23,7 @@ run() {
     status=$?
     if [ $status -eq 0 ]; then
         passed=$((passed + 1))
-        grep SKIP "$log"
+        sed -n "s/^SKIP/SKIP $name:/p" "$log"
         echo "ok   $name: $(tail -n 1 "$log" | sed "s/^$name: //")"
         return
     fi

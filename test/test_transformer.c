@@ -1,0 +1,455 @@
+/* The forward pass: llama.cpp's logits for small random models of several families, and the promise
+ * that nothing but the model and the tokens decides the bits: not the instruction set, the threads,
+ * the batch, the reference path, or where the cache's ring begins.
+ *
+ *   test_transformer                        everything, with the models of test/data/models
+ *   test_transformer quick                  a part that is bearable under valgrind and qemu
+ *   test_transformer MODEL IDS [LOGITS]     one model: a hash of its logits, and the error if there
+ *                                           are llama.cpp's to compare with */
+#include <math.h>
+
+#include "test.h"
+#include "transformer.h"
+
+#define MODELS "test/data/models/"
+enum { N_CTX = 256, N_GOLDEN = 40 };
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+struct loaded {
+    const char *name;
+    struct gguf g;
+    struct model m;
+    int32_t ids[N_CTX];
+    int n_ids;
+};
+
+static void die(const char *what, const char *why) {
+    printf("%s: %s\n", what, why);
+    exit(1);
+}
+
+static const char *path_of(const char *name, const char *ending) {
+    static char path[256];
+    snprintf(path, sizeof path, MODELS "%s.%s", name, ending);
+    return path;
+}
+
+static void load_model(struct loaded *l, const char *path) {
+    struct error err = {""};
+    l->name = path;
+    if (gguf_open(&l->g, path, &err) < 0 || model_open(&l->m, &l->g, &err) < 0) {
+        die(path, err.text);
+    }
+}
+
+static void load_ids(struct loaded *l, const char *path) {
+    FILE *f = fopen(path, "r");
+    if (!f) die(path, "cannot be read");
+    for (l->n_ids = 0; l->n_ids < N_CTX; l->n_ids++) {
+        if (fscanf(f, "%d", &l->ids[l->n_ids]) != 1) break;
+    }
+    fclose(f);
+    if (l->n_ids == 0) die(path, "no token ids");
+}
+
+/* A model of test/data/models with its 40 ids; more follow, made up. */
+static void load(struct loaded *l, const char *name) {
+    load_model(l, path_of(name, "gguf"));
+    load_ids(l, path_of(name, "ids"));
+    l->name = name;
+    uint64_t seed = 40;
+    for (int i = l->n_ids; i < N_CTX; i++) {
+        l->ids[i] = (int32_t)(test_random(&seed) % (uint64_t)l->m.hp.n_vocab);
+    }
+}
+
+static void unload(struct loaded *l) {
+    model_close(&l->m);
+    gguf_close(&l->g);
+}
+
+/* n floats of a file. */
+static float *read_floats(const char *path, size_t n) {
+    float *x = malloc((n + 1) * sizeof *x);
+    FILE *f = fopen(path, "rb");
+    if (!x || !f) die(path, "cannot be read");
+    if (fread(x, sizeof *x, n + 1, f) != n) die(path, "is not one row of logits for each id");
+    fclose(f);
+    return x;
+}
+
+/* ---- runs ------------------------------------------------------------------------------------ */
+
+struct setup {
+    const struct isa *isa;
+    int n_threads, n_batch, n_ctx;
+    bool reference, kv_f32;
+};
+
+static struct setup plain(void) {
+    return (struct setup){isa_best(), 1, N_CTX, N_CTX, false, false};
+}
+
+static const char *describe(const struct loaded *l, const struct setup *s) {
+    static char text[256];
+    snprintf(text, sizeof text, "%s, %s, %d threads, batch %d, context %d%s, kv %s", l->name,
+             s->isa->name, s->n_threads, s->n_batch, s->n_ctx, s->reference ? ", reference" : "",
+             s->kv_f32 ? "f32" : "f16");
+    return text;
+}
+
+/* A transformer with threads of its own. */
+struct running {
+    struct threads *threads;
+    struct transformer *t;
+    int n_vocab;
+};
+
+static struct running start(const struct loaded *l, const struct setup *s) {
+    struct error err = {""};
+    struct running r = {.threads = threads_open(s->n_threads, &err), .n_vocab = l->m.hp.n_vocab};
+    if (!r.threads) die("threads_open", err.text);
+    struct transformer_params p = {.isa = s->isa,
+                                   .threads = r.threads,
+                                   .reference = s->reference,
+                                   .kv_f32 = s->kv_f32,
+                                   .n_ctx = s->n_ctx,
+                                   .n_batch = s->n_batch};
+    r.t = transformer_open(&l->m, &p, &err);
+    if (!r.t) die("transformer_open", err.text);
+    return r;
+}
+
+static void stop(struct running *r) {
+    transformer_close(r->t);
+    threads_close(r->threads);
+}
+
+/* n tokens at pos in one call; a row of logits for each to rows. */
+static void feed(struct running *r, const int32_t *ids, int n, int pos, float *rows) {
+    struct error err = {""};
+    if (transformer_forward(r->t, ids, n, pos, &err) < 0) die("transformer_forward", err.text);
+    for (int i = 0; i < n; i++) {
+        const float *logits = transformer_logits(r->t, i, &err);
+        if (!logits) die("transformer_logits", err.text);
+        memcpy(rows + (size_t)i * (size_t)r->n_vocab, logits, (size_t)r->n_vocab * sizeof *rows);
+    }
+}
+
+/* Logits after each of the first n ids, n_batch tokens at a time. */
+static float *run(const struct loaded *l, const struct setup *s, int n) {
+    struct running r = start(l, s);
+    float *rows = calloc((size_t)n * (size_t)r.n_vocab, sizeof *rows);
+    if (!rows) die("run", "out of memory");
+    for (int pos = 0; pos < n; pos += s->n_batch) {
+        int count = n - pos < s->n_batch ? n - pos : s->n_batch;
+        feed(&r, l->ids + pos, count, pos, rows + (size_t)pos * (size_t)r.n_vocab);
+    }
+    stop(&r);
+    return rows;
+}
+
+static void check_same(const struct loaded *l, const struct setup *s, const float *rows,
+                       const float *expected, int n) {
+    size_t row = (size_t)l->m.hp.n_vocab;
+    for (int i = 0; i < n; i++) {
+        bool same = memcmp(rows + (size_t)i * row, expected + (size_t)i * row, 4 * row) == 0;
+        CHECK(same, "row %d of %d differs: %s", i, n, describe(l, s));
+        if (!same) return;
+    }
+}
+
+static void check_run(const struct loaded *l, const struct setup *s, const float *expected, int n) {
+    float *rows = run(l, s, n);
+    check_same(l, s, rows, expected, n);
+    free(rows);
+}
+
+/* ---- llama.cpp's logits ---------------------------------------------------------------------- */
+
+/* Greatest and root-mean-square difference, in standard deviations of the expected logits. */
+struct difference {
+    double max, rms;
+};
+
+static struct difference differ(const float *found, const float *expected, size_t n) {
+    double sum = 0, squares = 0, max = 0, error = 0;
+    for (size_t i = 0; i < n; i++) {
+        double e = (double)expected[i], d = fabs((double)found[i] - e);
+        sum += e;
+        squares += e * e;
+        error += d * d;
+        if (!(d <= max)) max = d; // a NaN stays
+    }
+    double mean = sum / (double)n, deviation = sqrt(squares / (double)n - mean * mean);
+    return (struct difference){max / deviation, sqrt(error / (double)n) / deviation};
+}
+
+/* GELU goes through ggml's table of halves: where the last bit of a sum lets a half round the other
+ * way, a whole ulp of 2^-11 is lost, and llama.cpp's own builds differ by 3.5e-4. So Gemma's single
+ * logits may be further off, but their mean may not. */
+static struct difference tolerance(const struct loaded *l) {
+    return l->m.family->gelu ? (struct difference){2e-3, 3e-4} : (struct difference){5e-4, 5e-4};
+}
+
+static struct difference check_golden(const struct loaded *l, const float *rows,
+                                      const char *logits) {
+    size_t n = (size_t)l->n_ids * (size_t)l->m.hp.n_vocab;
+    float *expected = read_floats(logits, n);
+    struct difference d = differ(rows, expected, n), limit = tolerance(l);
+    CHECK(d.max <= limit.max, "%s: %.2e of the deviation, at most %.0e", l->name, d.max, limit.max);
+    CHECK(d.rms <= limit.rms, "%s: rms %.2e of the deviation, at most %.0e", l->name, d.rms,
+          limit.rms);
+    free(expected);
+    return d;
+}
+
+static void test_golden(const struct loaded *l) {
+    struct setup s = plain();
+    s.kv_f32 = true;
+    float *rows = run(l, &s, N_GOLDEN);
+    check_golden(l, rows, path_of(l->name, "logits"));
+    free(rows);
+}
+
+static uint64_t hash_bytes(const void *data, size_t n) {
+    const uint8_t *p = data;
+    uint64_t hash = 0xcbf29ce484222325ull;
+    for (size_t i = 0; i < n; i++) hash = (hash ^ p[i]) * 0x100000001b3ull;
+    return hash;
+}
+
+static int drive(const char *model, const char *ids, const char *logits) {
+    struct loaded l = {0};
+    load_model(&l, model);
+    load_ids(&l, ids);
+    for (int i = 0; i < l.n_ids; i++) {
+        if (l.ids[i] < 0 || l.ids[i] >= l.m.hp.n_vocab) die(ids, "an id is no token");
+    }
+    struct setup s = plain();
+    s.kv_f32 = true;
+    s.n_threads = 2;
+    float *rows = run(&l, &s, l.n_ids);
+    size_t bytes = (size_t)l.n_ids * (size_t)l.m.hp.n_vocab * sizeof *rows;
+    printf("%s: logits %016llx", model, (unsigned long long)hash_bytes(rows, bytes));
+    if (logits) {
+        struct difference d = check_golden(&l, rows, logits);
+        printf(", max %.2e rms %.2e of the deviation", d.max, d.rms);
+    }
+    printf("\n");
+    free(rows);
+    unload(&l);
+    return test_failed != 0;
+}
+
+/* ---- the same bits --------------------------------------------------------------------------- */
+
+/* Every way to run n tokens must give the rows of the plainest: one at a time on one thread. */
+static void test_every_way(const struct loaded *l, int n, bool kv_f32, bool all) {
+    static const int batches[] = {1, 7, N_CTX};
+    struct setup s = plain();
+    s.kv_f32 = kv_f32;
+    s.n_batch = 1;
+    float *expected = run(l, &s, n);
+    for (int i = 0; isa_all[i]; i++) {
+        s.isa = isa_all[i];
+        if (!s.isa->usable()) continue;
+        for (int way = 0; way < 18; way++) {
+            s.reference = way >= 9;
+            s.n_threads = way % 3 + 1;
+            s.n_batch = batches[way / 3 % 3];
+            if (all || way % 5 == 0) check_run(l, &s, expected, n);
+        }
+    }
+    free(expected);
+}
+
+/* Prompts, then single tokens, then a prompt again, as in a conversation. */
+static void test_mixed_batches(const struct loaded *l) {
+    static const int counts[] = {5, 1, 1, 11, 1, 3, 8, 1, 9};
+    struct setup s = plain();
+    float *expected = run(l, &s, N_GOLDEN), *rows = run(l, &s, 1);
+    size_t n_vocab = (size_t)l->m.hp.n_vocab;
+    rows = realloc(rows, N_GOLDEN * n_vocab * sizeof *rows);
+    if (!rows) die("test_mixed_batches", "out of memory");
+    s.n_batch = 11;
+    struct running r = start(l, &s);
+    int pos = 0;
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; pos += counts[i++]) {
+        feed(&r, l->ids + pos, counts[i], pos, rows + (size_t)pos * n_vocab);
+    }
+    stop(&r);
+    check_same(l, &s, rows, expected, pos);
+    free(rows);
+    free(expected);
+}
+
+/* ---- the cache ------------------------------------------------------------------------------- */
+
+/* A layer with a window of 8 keeps a ring of 24 to 56 slots here; after 200 tokens it was filled
+ * several times. With a batch as large as the context there is no ring. */
+static void test_ring(const struct loaded *l, int n) {
+    static const int batches[] = {1, 7, 8, 33};
+    struct setup s = plain();
+    float *expected = run(l, &s, n);
+    s.n_batch = 1;
+    CHECK(l->m.layers[0].window == 8, "a window of %d", l->m.layers[0].window);
+    CHECK(transformer_kv_estimate(&l->m, N_CTX, 1, false) <
+              transformer_kv_estimate(&l->m, N_CTX, N_CTX, false),
+          "no ring");
+    for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++) {
+        s.n_batch = batches[i];
+        check_run(l, &s, expected, n);
+    }
+    free(expected);
+}
+
+/* Other tokens from position 13 on replace what was there. */
+static void test_going_back(const struct loaded *l) {
+    enum { BACK = 13, N = 30 };
+    struct setup s = plain();
+    struct loaded other = *l;
+    size_t n_vocab = (size_t)l->m.hp.n_vocab;
+    for (int i = BACK; i < N; i++) other.ids[i] = (l->ids[i] + 1) % l->m.hp.n_vocab;
+    float *first = run(l, &s, N), *expected = run(&other, &s, N);
+    CHECK(memcmp(first + BACK * n_vocab, expected + BACK * n_vocab, 4 * n_vocab) != 0,
+          "other tokens, the same logits");
+    struct running r = start(l, &s);
+    feed(&r, l->ids, N, 0, first);
+    feed(&r, other.ids + BACK, N - BACK, BACK, first + BACK * n_vocab);
+    check_same(l, &s, first, expected, N);
+    feed(&r, l->ids, N, 0, first); // from the start again
+    free(expected);
+    expected = run(l, &s, N);
+    check_same(l, &s, first, expected, N);
+    stop(&r);
+    free(first);
+    free(expected);
+}
+
+/* A context used to its last position gives what a larger one gives. */
+static void test_full_context(const struct loaded *l) {
+    static const int contexts[] = {1, 7, 8, 9, 20};
+    struct setup s = plain();
+    float *expected = run(l, &s, 20);
+    for (size_t i = 0; i < sizeof contexts / sizeof contexts[0]; i++) {
+        s.n_ctx = s.n_batch = contexts[i];
+        check_run(l, &s, expected, s.n_ctx);
+        s.n_batch = 1;
+        check_run(l, &s, expected, s.n_ctx);
+    }
+    free(expected);
+}
+
+/* A cache of halves is another arithmetic than one of floats. */
+static void test_kv_types(const struct loaded *l) {
+    struct setup s = plain();
+    float *half = run(l, &s, 8);
+    s.kv_f32 = true;
+    float *single = run(l, &s, 8);
+    struct difference d = differ(half, single, 8 * (size_t)l->m.hp.n_vocab);
+    CHECK(d.max > 0 && d.max < 1e-2, "%s: f16 differs from f32 by %.2e", l->name, d.max);
+    free(half);
+    free(single);
+}
+
+/* Up to the original context of 64 the short factors apply, beyond it the long ones. */
+static void test_longrope(const struct loaded *l) {
+    struct setup s = plain();
+    CHECK(l->m.hp.rope_ctx_orig == 64 && l->m.rope_factors_long, "not the model meant");
+    size_t last = 7 * (size_t)l->m.hp.n_vocab;
+    float *of_256 = run(l, &s, 8);
+    s.n_ctx = s.n_batch = 65;
+    float *of_65 = run(l, &s, 8);
+    s.n_ctx = s.n_batch = 64;
+    float *of_64 = run(l, &s, 8);
+    CHECK(memcmp(of_256 + last, of_65 + last, 4) == 0, "contexts of 65 and 256 differ");
+    CHECK(memcmp(of_65 + last, of_64 + last, 4) != 0, "contexts of 64 and 65 do not differ");
+    free(of_256);
+    free(of_65);
+    free(of_64);
+}
+
+/* ---- what else there is ---------------------------------------------------------------------- */
+
+static void test_interrupted(const struct loaded *l) {
+    static volatile sig_atomic_t flag = 1;
+    struct error err = {""};
+    struct threads *threads = threads_open(1, &err);
+    struct transformer_params p = {
+        .isa = isa_best(), .threads = threads, .n_ctx = 8, .n_batch = 8, .stop = &flag};
+    struct transformer *t = transformer_open(&l->m, &p, &err);
+    if (!t) die("transformer_open", err.text);
+    CHECK(transformer_forward(t, l->ids, 2, 0, &err) == -1 && !strcmp(err.text, "interrupted"),
+          "\"%s\"", err.text);
+    flag = 0;
+    CHECK(transformer_forward(t, l->ids, 2, 0, &err) == 0, "not after the flag was taken back");
+    transformer_close(t);
+    threads_close(threads);
+}
+
+static void test_memory(const struct loaded *l) {
+    const struct hparams *hp = &l->m.hp;
+    size_t dims = (size_t)(hp->n_head_kv * (hp->head_dim_k + hp->head_dim_v) * hp->n_layer);
+    struct setup s = plain();
+    s.n_ctx = s.n_batch = 24;
+    struct running r = start(l, &s);
+    CHECK(transformer_kv_bytes(r.t, 24) == dims * 2 * 24, "f16: %zu bytes",
+          transformer_kv_bytes(r.t, 24));
+    CHECK(transformer_kv_bytes(r.t, 1) == dims * 2 * 8, "positions come in groups of 8");
+    CHECK(transformer_kv_estimate(&l->m, 24, 24, false) == transformer_kv_bytes(r.t, 24), "f16");
+    CHECK(transformer_kv_estimate(&l->m, 24, 24, true) == dims * 4 * 24, "f32");
+    CHECK(transformer_scratch_bytes(r.t) > (size_t)(24 * 2 * hp->n_ff) * sizeof(float), "scratch");
+    CHECK(transformer_reference_bytes(r.t) == 0, "copies without --reference");
+    stop(&r);
+    s.reference = true;
+    r = start(l, &s);
+    float *rows = calloc((size_t)hp->n_vocab, sizeof *rows);
+    feed(&r, l->ids, 1, 0, rows);
+    size_t widest = (size_t)(hp->n_vocab > hp->n_ff ? hp->n_vocab : hp->n_ff);
+    CHECK(transformer_reference_bytes(r.t) == widest * (size_t)hp->n_embd * sizeof(float),
+          "%zu bytes of copies", transformer_reference_bytes(r.t));
+    free(rows);
+    stop(&r);
+}
+
+/* ---- main ------------------------------------------------------------------------------------ */
+
+static const char *const names[] = {
+    "llama",          // Q5_K, Q6_K; heads share keys
+    "llama-q2k",      // Q2_K, Q3_K
+    "gemma2",         // windows, soft caps, GELU, norms after; tied output
+    "llama-odd-dims", // rows of 192 and 448: Q5_1, Q8_0
+    "llama-yarn",
+    "llama3-freqs",          // rope_freqs.weight
+    "qwen3",                 // norms of queries and keys; rope of halves
+    "phi3-partial-longrope", // fused tensors; 48 of 64 dimensions turn
+};
+
+int main(int argc, char **argv) {
+    bool quick = argc == 2 && strcmp(argv[1], "quick") == 0;
+    if (argc == 3 || argc == 4) return drive(argv[1], argv[2], argc == 4 ? argv[3] : NULL);
+    if (argc > 1 && !quick) die(argv[1], "expected quick, or MODEL IDS [LOGITS]");
+    for (int i = 0; isa_all[i]; i++) {
+        if (!isa_all[i]->usable()) printf("SKIP %s (cpu)\n", isa_all[i]->name);
+    }
+    for (size_t i = 0; i < (quick ? 3 : sizeof names / sizeof names[0]); i++) {
+        struct loaded l = {0};
+        load(&l, names[i]);
+        test_golden(&l);
+        test_every_way(&l, quick ? 9 : 17, i % 2 == 1, !quick);
+        if (i == 0) {
+            test_mixed_batches(&l);
+            test_going_back(&l);
+            test_full_context(&l);
+            test_kv_types(&l);
+            test_interrupted(&l);
+            test_memory(&l);
+        }
+        if (strcmp(l.name, "gemma2") == 0) test_ring(&l, quick ? 60 : 200);
+        if (strcmp(l.name, "phi3-partial-longrope") == 0) test_longrope(&l);
+        unload(&l);
+    }
+    return test_done("test_transformer");
+}

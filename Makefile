@@ -27,6 +27,9 @@ endif
 ifeq ($(CONFIG),tsan)
 EXTRA += -fsanitize=thread
 endif
+ifeq ($(CONFIG),fuzz)
+EXTRA += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+endif
 ifeq ($(CONFIG),coverage)
 EXTRA += --coverage
 OPT = -O0
@@ -39,13 +42,13 @@ LIB_OBJ := $(LIB:%=$(BUILD)/%.o)
 TESTS := $(patsubst test/%.c,%,$(wildcard test/test_*.c))
 FUZZERS := $(filter-out fuzz_main,$(patsubst test/%.c,%,$(wildcard test/fuzz_*.c)))
 
-.PHONY: all demo test asan tsan bench fuzz coverage format install clean
+.PHONY: all demo test asan tsan bench fuzz fuzz-run coverage format install clean
 all: run quantize
 
 run quantize: %: $(BUILD)/%
 	cp $< $@
 
-$(BUILD)/run: $(BUILD)/run_bench.o $(BUILD)/run_chat.o $(BUILD)/run_modes.o
+$(BUILD)/run: $(patsubst %.c,$(BUILD)/%.o,$(wildcard run_*.c))
 $(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
@@ -58,7 +61,12 @@ $(BUILD)/%.o: %.c Makefile | $(BUILD)/test
 $(BUILD)/test/%: $(BUILD)/test/%.o $(LIB_OBJ)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
+# fuzz_main.c runs a target over files; libFuzzer brings its own main.
+ifeq ($(CONFIG),fuzz)
+$(FUZZERS:%=$(BUILD)/test/%): LDFLAGS += -fsanitize=fuzzer
+else
 $(FUZZERS:%=$(BUILD)/test/%): $(BUILD)/test/fuzz_main.o
+endif
 
 $(BUILD)/test:
 	mkdir -p $@
@@ -72,19 +80,17 @@ test: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(BUILD)/run $(BUI
 asan tsan:
 	$(MAKE) CONFIG=$@ OPT=-O1 test
 
-# What libFuzzer finds is kept in build/fuzz/NAME.corpus; an input that fails is written to build/fuzz/.
+# What libFuzzer finds is kept in build/fuzz/NAME.corpus; an input that fails is written beside it.
 T ?= 60
 CLANG ?= clang
-FUZZ_FLAGS := -std=gnu11 $(EXACT) -O1 -g -pthread -fno-sanitize-recover=all
 
-build/fuzz/%: test/%.c $(LIB:%=%.c) $(wildcard *.h) Makefile
-	mkdir -p $@.corpus
-	$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined -I. $(filter %.c,$^) -o $@ $(LDLIBS)
+fuzz:
+	$(MAKE) CONFIG=fuzz CC=$(CLANG) OPT=-O1 T=$(T) fuzz-run
 
-fuzz: $(FUZZERS:%=build/fuzz/%)
-	for f in $(FUZZERS); do build/fuzz/$$f -max_total_time=$(T) -max_len=4096 -timeout=5 \
-	    -rss_limit_mb=512 -malloc_limit_mb=64 -artifact_prefix=build/fuzz/$$f. \
-	    build/fuzz/$$f.corpus test/corpus/$${f#fuzz_} || exit 1; done
+fuzz-run: $(FUZZERS:%=$(BUILD)/test/%)
+	for f in $(FUZZERS); do mkdir -p $(BUILD)/$$f.corpus; $(BUILD)/test/$$f -max_total_time=$(T) \
+	    -max_len=4096 -timeout=5 -rss_limit_mb=512 -malloc_limit_mb=64 \
+	    -artifact_prefix=$(BUILD)/$$f. $(BUILD)/$$f.corpus test/corpus/$${f#fuzz_} || exit 1; done
 
 format:
 	clang-format -i *.c *.h test/*.c test/*.h

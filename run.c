@@ -141,27 +141,10 @@ static const char *set_value(struct options *o, const char *name, const char *va
 }
 
 static bool takes_value(const char *name) {
-    static const char *const names[] = {"-p",
-                                        "-f",
-                                        "--ids",
-                                        "--logits",
-                                        "--perplexity",
-                                        "--system",
-                                        "--template",
-                                        "-r",
-                                        "-n",
-                                        "-c",
-                                        "-t",
-                                        "-b",
-                                        "--temp",
-                                        "--top-k",
-                                        "--top-p",
-                                        "--min-p",
-                                        "--repeat-penalty",
-                                        "-s",
-                                        "--kv",
-                                        "--act",
-                                        "--isa"};
+    static const char *const names[] = {
+        "-p", "-f",   "--ids",  "--logits", "--perplexity", "-n",         "-c",
+        "-t", "-b",   "--temp", "--top-k",  "--top-p",      "--min-p",    "--repeat-penalty",
+        "-s", "--kv", "--act",  "--isa",    "--system",     "--template", "-r"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i]) == 0) return true;
     }
@@ -374,19 +357,24 @@ static int read_prompt(struct session *s) {
     return status;
 }
 
-static int check_prompt(struct session *s) {
+int check_ids(const struct session *s) {
+    for (size_t i = 0; i < s->tokens.n; i++) {
+        if (s->tokens.ids[i] >= s->model.hp.n_vocab) {
+            return FAIL("token %d of the vocabulary has no row in token_embd.weight (%d rows)",
+                        (int)s->tokens.ids[i], s->model.hp.n_vocab);
+        }
+    }
+    return 0;
+}
+
+int check_prompt(struct session *s) {
     s->n_prompt = s->tokens.n;
     if (s->n_prompt == 0) return FAIL("the prompt is empty: there is nothing to continue");
     if (s->n_prompt > (size_t)s->o.n_ctx) {
         return FAIL("the prompt has %zu tokens, the context holds %d: give a larger -c",
                     s->n_prompt, s->o.n_ctx);
     }
-    for (size_t i = 0; i < s->n_prompt; i++) {
-        if (s->tokens.ids[i] >= s->model.hp.n_vocab) {
-            return FAIL("token %d of the vocabulary has no row in token_embd.weight (%d rows)",
-                        (int)s->tokens.ids[i], s->model.hp.n_vocab);
-        }
-    }
+    if (check_ids(s) != 0) return EXIT_FAILED;
     size_t longest = (size_t)s->o.n_ctx + 1; // the last token may not fit the context any more
     int32_t *ids = realloc(s->tokens.ids, longest * sizeof *ids);
     if (!ids) return FAIL("out of memory for %zu tokens", longest);
@@ -435,7 +423,7 @@ int logits_of(struct session *s, int i, const float **logits) {
 int forward(struct session *s, const int32_t *ids, int n) {
     if (transformer_forward(s->transformer, ids, n, s->n_past, &s->err) < 0 ||
         (s->reference && transformer_forward(s->reference, ids, n, s->n_past, &s->err) < 0)) {
-        return FAIL("%s", s->err.text);
+        return interrupted ? EXIT_FAILED : FAIL("%s", s->err.text);
     }
     s->n_past += n;
     return 0;
@@ -464,9 +452,10 @@ void show_progress(double since, const char *what, size_t done, size_t all) {
     fprintf(stderr, done < all ? "\r%s %zu/%zu" : "\r%s %zu/%zu\r\033[K", what, done, all);
 }
 
-static int run_prompt(struct session *s, const float **logits) {
+int run_prompt(struct session *s, const float **logits) {
     double start = now();
-    for (size_t done = 0; done < s->n_prompt;) {
+    s->n_reused = (size_t)s->n_past;
+    for (size_t done = s->n_reused; done < s->n_prompt;) {
         size_t left = s->n_prompt - done;
         int n = left < (size_t)s->o.n_batch ? (int)left : s->o.n_batch;
         int status = forward(s, s->tokens.ids + done, n);
@@ -504,7 +493,7 @@ static int print_token(struct session *s, struct token_stream *stream, int32_t i
     return status == 0 && out[1].len ? print(out[1]) : status;
 }
 
-static int generate(struct session *s, struct token_stream *stream, const float *logits) {
+int generate(struct session *s, struct token_stream *stream, const float *logits) {
     double start = now();
     int status = 0;
     size_t row = (size_t)s->model.hp.n_vocab * sizeof *logits;
@@ -541,7 +530,7 @@ struct stats {
 
 static struct stats collect(const struct session *s) {
     struct stats st = {.n_gen = s->tokens.n - s->n_prompt};
-    st.prompt_rate = s->prompt_s > 0 ? (double)s->n_prompt / s->prompt_s : 0;
+    st.prompt_rate = s->prompt_s > 0 ? (double)(s->n_prompt - s->n_reused) / s->prompt_s : 0;
     st.gen_rate = s->gen_s > 0 ? (double)st.n_gen / s->gen_s : 0;
     st.kv_bytes = transformer_kv_bytes(s->transformer, s->n_past);
     st.scratch_bytes = transformer_scratch_bytes(s->transformer);
@@ -551,7 +540,7 @@ static struct stats collect(const struct session *s) {
     return st;
 }
 
-static void print_json(const struct session *s) {
+void print_json(const struct session *s) {
     struct stats st = collect(s);
     fprintf(stderr,
             "{\"prompt_tokens\": %zu, \"prompt_tok_s\": %.2f, \"gen_tokens\": %zu, "
@@ -564,11 +553,12 @@ static void print_json(const struct session *s) {
             (unsigned long long)s->logits_hash);
 }
 
-static void print_stats(const struct session *s) {
+void print_stats(const struct session *s) {
     struct stats st = collect(s);
     const double mb = 1e6;
-    fprintf(stderr, "prompt     %6zu tokens %9.2f tok/s\n", s->n_prompt, st.prompt_rate);
-    fprintf(stderr, "generated  %6zu tokens %9.2f tok/s", st.n_gen, st.gen_rate);
+    fprintf(stderr, "prompt     %6zu tokens %9.2f tok/s", s->n_prompt, st.prompt_rate);
+    if (s->n_reused > 0) fprintf(stderr, "  (%zu were in the cache)", s->n_reused);
+    fprintf(stderr, "\ngenerated  %6zu tokens %9.2f tok/s", st.n_gen, st.gen_rate);
     if (st.n_gen > 0) fprintf(stderr, "  (%.2f ms each)", 1e3 * s->gen_s / (double)st.n_gen);
     fprintf(stderr, "\nloaded in  %6.0f ms; %s, %d threads%s; logits %016llx", 1e3 * s->load_s,
             s->o.isa->name, threads_count(s->threads), s->o.reference ? ", reference" : "",
@@ -651,7 +641,7 @@ static int run_text(struct session *s) {
     if (status == 0) status = close_logits_file(s);
     if (!s->o.quiet && (status == 0 || interrupted)) print_stats(s);
     if (s->o.json) print_json(s);
-    return interrupted ? EXIT_FAILED : status;
+    return status;
 }
 
 int main(int argc, char **argv) {
@@ -672,6 +662,7 @@ int main(int argc, char **argv) {
     } else {
         status = run_text(&s);
     }
+    if (interrupted) status = FAIL("interrupted");
     close_session(&s);
     return status;
 }

@@ -1,6 +1,6 @@
 /* What the files of the program `run` share: run.c (command line, generation, statistics, main),
- * run_modes.c (--info, --perplexity), run_bench.c (--bench) and run_chat.c (--chat). Only these
- * print or exit; their functions say what went wrong and return the exit status, 0 if all is well.
+ * run_info.c, run_perplexity.c, run_bench.c and run_chat.c (a mode each). Only these print or exit;
+ * their functions say what went wrong and return the exit status, 0 if all is well.
  */
 #ifndef RUN_H
 #define RUN_H
@@ -32,9 +32,9 @@ struct session {
     struct threads *threads;
     struct transformer *transformer, *reference; // reference: for --verify alone
     struct sampler *sampler;
-    struct token_list tokens; // prompt, then what was generated
-    size_t n_prompt;
-    int n_past; // positions in the cache
+    struct token_list tokens;  // prompt, then what was generated
+    size_t n_prompt, n_reused; // n_reused of the prompt were in the cache before it was read
+    int n_past;                // positions in the cache
     FILE *logits_file;
     uint64_t logits_hash;
     double start, load_s, prompt_s, gen_s;
@@ -61,10 +61,25 @@ int open_sampler(struct session *s); // chooses a seed if none was given
 /* The whole file, malloc'ed; any bytes. */
 int read_file(const char *path, char **text, size_t *len);
 
-/* Runs n <= n_batch tokens after the n_past ones so far. */
+/* The tokens must have rows in the model's matrices; as a prompt, they must fit the context, too.
+ */
+int check_ids(const struct session *s);
+int check_prompt(struct session *s);
+
+/* Runs n <= n_batch tokens after the n_past ones so far. An interruption is a failure that main
+ * reports. */
 int forward(struct session *s, const int32_t *ids, int n);
 /* Logits after token i of the last forward call, verified and written to --logits if asked for. */
 int logits_of(struct session *s, int i, const float **logits);
+
+/* What of the checked prompt is not in the cache; the logits after it. */
+int run_prompt(struct session *s, const float **logits);
+/* Appends tokens to the prompt and prints them, until -n, an end of text, a full context (which is
+ * said) or an interruption. */
+int generate(struct session *s, struct token_stream *stream, const float *logits);
+
+void print_stats(const struct session *s);
+void print_json(const struct session *s);
 
 /* On a terminal, what takes over two seconds shows where it is. */
 void show_progress(double since, const char *what, size_t done, size_t all);

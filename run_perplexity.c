@@ -1,0 +1,133 @@
+/* --perplexity: how well a model predicts a text, measured as llama.cpp's perplexity tool does. */
+#include "run.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* The text is cut into chunks of the whole context, each read from an empty cache; what has at
+ * least half a context before it is scored. */
+struct score {
+    double sum, sum_of_squares; // of -log p
+    size_t n_tokens, n_chunks;
+    double start; // when the first chunk was begun
+};
+
+static double perplexity_of(const struct score *sc) {
+    return exp(sc->sum / (double)sc->n_tokens);
+}
+
+/* The standard error of the mean of -log p, carried through exp. */
+static double error_of(const struct score *sc) {
+    double n = (double)sc->n_tokens, mean = sc->sum / n;
+    double variance = sc->sum_of_squares / n - mean * mean;
+    return n > 1 && variance > 0 ? sqrt(variance / (n - 1)) * exp(mean) : 0;
+}
+
+/* -log p of a token: log-sum-exp in double. */
+static double surprise(const float *logits, int n, int32_t id) {
+    double max = (double)logits[0], sum = 0;
+    for (int i = 1; i < n; i++) max = fmax(max, (double)logits[i]);
+    for (int i = 0; i < n; i++) sum += exp((double)logits[i] - max);
+    return log(sum) + max - (double)logits[id];
+}
+
+/* The tokens that follow begin .. begin + n - 1, which the last forward call has read. */
+static int score_batch(struct session *s, const int32_t *ids, int begin, int n, struct score *sc) {
+    int first = s->o.n_ctx / 2 - begin;
+    for (int i = first > 0 ? first : 0; i < n && begin + i + 1 < s->o.n_ctx; i++) {
+        const float *logits;
+        int status = logits_of(s, i, &logits);
+        if (status) return status;
+        double nll = surprise(logits, s->model.hp.n_vocab, ids[begin + i + 1]);
+        if (!isfinite(nll)) {
+            return FAIL("chunk %zu: the logits after token %d are no finite numbers",
+                        sc->n_chunks + 1, begin + i + 1);
+        }
+        sc->sum += nll;
+        sc->sum_of_squares += nll * nll;
+        sc->n_tokens++;
+    }
+    return 0;
+}
+
+static int score_chunk(struct session *s, const int32_t *ids, struct score *sc) {
+    s->n_past = 0;
+    while (s->n_past < s->o.n_ctx) {
+        int begin = s->n_past, n = s->o.n_ctx - begin;
+        if (n > s->o.n_batch) n = s->o.n_batch;
+        int status = forward(s, ids + begin, n);
+        if (status == 0) status = score_batch(s, ids, begin, n, sc);
+        if (status) return status;
+    }
+    sc->n_chunks++;
+    return 0;
+}
+
+static int score_text(struct session *s, struct score *sc) {
+    size_t n_ctx = (size_t)s->o.n_ctx, n_chunks = s->tokens.n / n_ctx;
+    int32_t *ids = s->tokens.ids, bos = ids[0];
+    bool adds_bos = bos == tokenizer_bos(s->tokenizer);
+    for (; sc->n_chunks < n_chunks; ids += n_ctx) {
+        if (adds_bos) ids[0] = bos; // in place of the token there, which no chunk scores
+        int status = score_chunk(s, ids, sc);
+        if (status) return status;
+        char what[64];
+        snprintf(what, sizeof what, "perplexity so far %.4f, chunk", perplexity_of(sc));
+        show_progress(sc->start, what, sc->n_chunks, n_chunks);
+    }
+    return 0;
+}
+
+static int report(const struct session *s, const struct score *sc) {
+    double seconds = now() - sc->start, n_read = (double)sc->n_chunks * (double)s->o.n_ctx;
+    if (printf("perplexity %.4f +/- %.4f over %zu tokens in %zu chunks\n", perplexity_of(sc),
+               error_of(sc), sc->n_tokens, sc->n_chunks) < 0 ||
+        flush() != 0) {
+        return EXIT_FAILED;
+    }
+    if (!s->o.quiet) {
+        fprintf(stderr, "read       %6.0f tokens %9.2f tok/s; context %d, %s, %d threads%s\n",
+                n_read, n_read / seconds, s->o.n_ctx, s->o.isa->name, threads_count(s->threads),
+                s->o.reference ? ", reference" : "");
+    }
+    if (s->o.json) {
+        fprintf(stderr,
+                "{\"perplexity\": %.6f, \"error\": %.6f, \"tokens\": %zu, \"chunks\": %zu, "
+                "\"n_ctx\": %d, \"tok_s\": %.2f}\n",
+                perplexity_of(sc), error_of(sc), sc->n_tokens, sc->n_chunks, s->o.n_ctx,
+                n_read / seconds);
+    }
+    return 0;
+}
+
+static int read_text(struct session *s) {
+    char *text = NULL;
+    size_t len;
+    int status = read_file(s->o.perplexity, &text, &len);
+    if (status == 0 &&
+        tokenizer_encode(s->tokenizer, text, len, true, false, &s->tokens, &s->err) < 0) {
+        status = FAIL("%s: %s", s->o.perplexity, s->err.text);
+    }
+    free(text);
+    if (status == 0 && s->tokens.n < (size_t)s->o.n_ctx) {
+        status = FAIL("%s: expected at least one chunk of %d tokens, found %zu: give a smaller -c",
+                      s->o.perplexity, s->o.n_ctx, s->tokens.n);
+    }
+    return status == 0 ? check_ids(s) : status;
+}
+
+int run_perplexity(struct session *s) {
+    struct options *o = &s->o;
+    int status = open_model(s);
+    if (status == 0) status = open_tokenizer(s);
+    if (status) return status;
+    int n_train = s->model.hp.n_ctx_train;
+    if (!o->ctx_given) o->n_ctx = n_train < 512 ? n_train : 512;
+    o->ctx_given = true;
+    if (o->n_ctx < 3) return USAGE("-c: half of %d tokens leaves none to score", o->n_ctx);
+    status = read_text(s);
+    if (status == 0) status = open_transformer(s);
+    struct score sc = {.start = now()};
+    if (status == 0) status = score_text(s, &sc);
+    return status == 0 ? report(s, &sc) : status;
+}

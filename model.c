@@ -15,20 +15,23 @@ static const struct family families[] = {
                        // pairs
     {.arch = "granite"},
     {.arch = "qwen2", .rope_neox = true},
-    {.arch = "qwen3", .rope_neox = true},
-    {.arch = "qwen3moe", .rope_neox = true},
+    {.arch = "qwen3", .rope_neox = true, .qk_norms = true},
+    {.arch = "qwen3moe", .rope_neox = true, .qk_norms = true},
     {.arch = "phi3", .rope_neox = true},
     {.arch = "gemma", .rope_neox = true, .gelu = true, .embd_sqrt = true},
     {.arch = "gemma2",
      .rope_neox = true,
      .gelu = true,
      .embd_sqrt = true,
+     .post_norms = true,
      .swa_period = 2,
      .scale_by_embd_at = 46},
     {.arch = "gemma3",
      .rope_neox = true,
      .gelu = true,
      .embd_sqrt = true,
+     .qk_norms = true,
+     .post_norms = true,
      .swa_period = 6,
      .rope_base_swa = 10000,
      .scale_by_embd_at = 62},
@@ -76,6 +79,9 @@ static struct key key_of(const struct model *m, const char *name) {
 
 /* Largest count accepted of anything: products of two fit 64 bits, one fits an int with room. */
 #define MAX_COUNT (1 << 28)
+/* Choosing among experts takes time that the file's length does not bound; models have up to 512.
+ */
+#define MAX_EXPERTS 1024
 
 /* A count, at least `least`; left alone if the key is missing. An array (one entry a layer, in some
  * files) must have equal entries. */
@@ -83,6 +89,7 @@ static int read_count(const struct model *m, const struct gguf *g, const char *n
                       int *value, struct error *err) {
     struct key key = key_of(m, name);
     uint32_t u = 0;
+    int64_t count;
     const struct gguf_kv *kv = gguf_find(g, key.text);
     if (!kv) return 0;
     if (kv->type == GGUF_ARRAY) {
@@ -93,16 +100,17 @@ static int read_count(const struct model *m, const struct gguf *g, const char *n
                                  key.text);
             }
         }
-        int64_t first = kv->n ? gguf_int_at(kv, 0) : -1;
-        u = first < 0 || first > MAX_COUNT ? UINT32_MAX : (uint32_t)first;
-    } else if (gguf_get_u32(g, key.text, &u, err) < 0) {
-        return -1;
+        if (kv->n == 0) return error_set(err, "%s is an empty array", key.text);
+        count = gguf_int_at(kv, 0);
+    } else {
+        if (gguf_get_u32(g, key.text, &u, err) < 0) return -1;
+        count = u;
     }
-    if (u > MAX_COUNT || (int)u < least) {
-        return error_set(err, "%s is %lld, expected %d to %d", key.text,
-                         u == UINT32_MAX ? -1ll : (long long)u, least, MAX_COUNT);
+    if (count < least || count > MAX_COUNT) {
+        return error_set(err, "%s is %lld, expected %d to %d", key.text, (long long)count, least,
+                         MAX_COUNT);
     }
-    *value = (int)u;
+    *value = (int)count;
     return 0;
 }
 
@@ -234,13 +242,18 @@ static int read_hparams(struct model *m, const struct gguf *g, struct error *err
         return -1;
     }
     if (hp->logit_scale > 0) hp->logit_scale = 1 / hp->logit_scale; // the file has the divisor
+    if (hp->n_expert == 0) hp->n_expert_used = 0;
+    if (hp->n_expert > MAX_EXPERTS) {
+        return error_set(err, "%s is %d, at most %d are supported", key_of(m, "expert_count").text,
+                         hp->n_expert, MAX_EXPERTS);
+    }
     if (hp->n_expert > 0 && (hp->n_expert_used < 1 || hp->n_expert_used > hp->n_expert)) {
         return error_set(err, "%s is %d of %d experts", key_of(m, "expert_used_count").text,
                          hp->n_expert_used, hp->n_expert);
     }
-    if ((uint64_t)hp->n_layer > g->n_tensors || (uint64_t)hp->n_expert > g->mapped_bytes) {
-        return error_set(err, "%d layers and %d experts announced, but the file has %zu tensors",
-                         hp->n_layer, hp->n_expert, g->n_tensors);
+    if ((uint64_t)hp->n_layer > g->n_tensors) {
+        return error_set(err, "%s is %d, but the file has %zu tensors",
+                         key_of(m, "block_count").text, hp->n_layer, g->n_tensors);
     }
     return 0;
 }
@@ -252,7 +265,8 @@ static int read_hparams(struct model *m, const struct gguf *g, struct error *err
 struct binder {
     const struct gguf *g;
     struct error *err;
-    int layer; // of names with a %d
+    bool *bound; // of each tensor in the file
+    int layer;   // of names with a %d
     bool failed;
 };
 
@@ -263,6 +277,7 @@ static const struct gguf_tensor *bind_tensor(struct binder *b, const char *forma
     if (b->failed) return NULL;
     snprintf(name, 64, format, b->layer);
     const struct gguf_tensor *t = gguf_find_tensor(b->g, name);
+    if (t) b->bound[t - b->g->tensors] = true;
     if (t || need == OPTIONAL) return t;
     error_set(b->err, "tensor %s is missing", name);
     b->failed = true;
@@ -285,7 +300,7 @@ static bool bind_planes(struct binder *b, const char *format, enum need need, in
     const struct gguf_tensor *t = bind_tensor(b, format, name, need);
     if (!t) return false;
     bool fits = t->ne[0] == (uint64_t)n_cols && t->ne[2] == (uint64_t)n_planes && t->ne[3] == 1 &&
-                (n_rows ? t->ne[1] == (uint64_t)n_rows : t->ne[1] > 0 && t->ne[1] <= MAX_COUNT);
+                (n_rows ? t->ne[1] == (uint64_t)n_rows : t->ne[1] > 0) && t->ne[1] <= MAX_COUNT;
     if (!fits) {
         misshapen(b, t, n_cols, n_rows, n_planes);
         return false;
@@ -330,12 +345,17 @@ static struct matrix rows_of(const struct matrix *w, int64_t row, int64_t n_rows
     return part;
 }
 
+static enum need needed(bool required) {
+    return required ? REQUIRED : OPTIONAL;
+}
+
 static void bind_attention(struct binder *b, const struct model *m, struct layer *l) {
     const struct hparams *hp = &m->hp;
+    enum need post = needed(m->family->post_norms), qk = needed(m->family->qk_norms);
     int64_t nq = (int64_t)hp->n_head * hp->head_dim_k, nk = (int64_t)hp->n_head_kv * hp->head_dim_k;
     int64_t nv = (int64_t)hp->n_head_kv * hp->head_dim_v, no = (int64_t)hp->n_head * hp->head_dim_v;
     l->attn_norm = bind_vector(b, "blk.%d.attn_norm.weight", REQUIRED, hp->n_embd);
-    l->attn_post_norm = bind_vector(b, "blk.%d.post_attention_norm.weight", OPTIONAL, hp->n_embd);
+    l->attn_post_norm = bind_vector(b, "blk.%d.post_attention_norm.weight", post, hp->n_embd);
     struct matrix qkv =
         bind_matrix(b, "blk.%d.attn_qkv.weight", OPTIONAL, hp->n_embd, nq + nk + nv);
     if (qkv.data) { // fused: three runs of rows
@@ -354,8 +374,8 @@ static void bind_attention(struct binder *b, const struct model *m, struct layer
         l->k_bias = bind_vector(b, "blk.%d.attn_k.bias", OPTIONAL, nk);
         l->v_bias = bind_vector(b, "blk.%d.attn_v.bias", OPTIONAL, nv);
     }
-    l->q_norm = bind_vector(b, "blk.%d.attn_q_norm.weight", OPTIONAL, hp->head_dim_k);
-    l->k_norm = bind_vector(b, "blk.%d.attn_k_norm.weight", OPTIONAL, hp->head_dim_k);
+    l->q_norm = bind_vector(b, "blk.%d.attn_q_norm.weight", qk, hp->head_dim_k);
+    l->k_norm = bind_vector(b, "blk.%d.attn_k_norm.weight", qk, hp->head_dim_k);
     l->o = bind_matrix(b, "blk.%d.attn_output.weight", REQUIRED, no, hp->n_embd);
     l->o_bias = bind_vector(b, "blk.%d.attn_output.bias", OPTIONAL, hp->n_embd);
 }
@@ -398,7 +418,8 @@ static void bind_layer(struct binder *b, const struct model *m, int il, struct l
     b->layer = il;
     bind_attention(b, m, l);
     l->ffn_norm = bind_vector(b, "blk.%d.ffn_norm.weight", REQUIRED, hp->n_embd);
-    l->ffn_post_norm = bind_vector(b, "blk.%d.post_ffw_norm.weight", OPTIONAL, hp->n_embd);
+    l->ffn_post_norm =
+        bind_vector(b, "blk.%d.post_ffw_norm.weight", needed(f->post_norms), hp->n_embd);
     if (hp->n_expert > 0) {
         bind_experts(b, hp, l);
     } else {
@@ -420,6 +441,34 @@ static int find_n_ff(struct model *m, const struct gguf *g, struct error *err) {
     return error_set(err, "%s is missing", key_of(m, "feed_forward_length").text);
 }
 
+/* What is left over would have changed the results: a bias, a norm, a layer more than announced. */
+static int all_bound(const struct binder *b, const struct model *m) {
+    for (size_t i = 0; i < b->g->n_tensors; i++) {
+        if (b->bound[i]) continue;
+        return error_set(b->err, "tensor %s is not part of a model of %s with %d layers",
+                         b->g->tensors[i].name, m->family->arch, m->hp.n_layer);
+    }
+    return 0;
+}
+
+static int bind_all(struct binder *b, struct model *m) {
+    struct hparams *hp = &m->hp;
+    m->token_embd = bind_matrix(b, "token_embd.weight", REQUIRED, hp->n_embd, 0);
+    hp->n_vocab = (int)m->token_embd.n_rows;
+    m->output_norm = bind_vector(b, "output_norm.weight", REQUIRED, hp->n_embd);
+    m->output = bind_matrix(b, "output.weight", OPTIONAL, hp->n_embd, hp->n_vocab);
+    if (!m->output.data) m->output = m->token_embd;
+    int64_t half = hp->rope_dim / 2;
+    m->rope_factors = bind_vector(b, "rope_freqs.weight", OPTIONAL, half);
+    m->rope_factors_long = bind_vector(b, "rope_factors_long.weight", OPTIONAL, half);
+    m->rope_factors_short = bind_vector(b, "rope_factors_short.weight", OPTIONAL, half);
+    for (int il = 0; il < hp->n_layer && !b->failed; il++) {
+        m->layers[il].experts = m->experts + 3 * (size_t)il * (size_t)hp->n_expert;
+        bind_layer(b, m, il, &m->layers[il]);
+    }
+    return b->failed ? -1 : all_bound(b, m);
+}
+
 int model_open(struct model *m, const struct gguf *g, struct error *err) {
     *m = (struct model){0};
     struct hparams *hp = &m->hp;
@@ -431,29 +480,18 @@ int model_open(struct model *m, const struct gguf *g, struct error *err) {
         return error_set(err, "%d experts in %d layers announced in a file of %zu bytes",
                          hp->n_expert, hp->n_layer, g->mapped_bytes);
     }
+    struct binder b = {.g = g, .err = err, .bound = calloc(g->n_tensors, sizeof *b.bound)};
     m->layers = calloc(n_layer, sizeof *m->layers);
-    m->experts = n_experts ? calloc(n_experts, sizeof *m->experts) : NULL;
-    if (!m->layers || (n_experts && !m->experts)) {
-        model_close(m);
-        return error_set(err, "out of memory for the list of %zu layers", n_layer);
+    m->experts = calloc(n_experts + 1, sizeof *m->experts);
+    int result = -1;
+    if (b.bound && m->layers && m->experts) {
+        result = bind_all(&b, m);
+    } else {
+        error_set(err, "out of memory for the list of %zu layers", n_layer);
     }
-    struct binder b = {.g = g, .err = err};
-    m->token_embd = bind_matrix(&b, "token_embd.weight", REQUIRED, hp->n_embd, 0);
-    hp->n_vocab = (int)m->token_embd.n_rows;
-    m->output_norm = bind_vector(&b, "output_norm.weight", REQUIRED, hp->n_embd);
-    m->output = bind_matrix(&b, "output.weight", OPTIONAL, hp->n_embd, hp->n_vocab);
-    if (!m->output.data) m->output = m->token_embd;
-    int64_t half = hp->rope_dim / 2;
-    m->rope_factors = bind_vector(&b, "rope_freqs.weight", OPTIONAL, half);
-    m->rope_factors_long = bind_vector(&b, "rope_factors_long.weight", OPTIONAL, half);
-    m->rope_factors_short = bind_vector(&b, "rope_factors_short.weight", OPTIONAL, half);
-    for (int il = 0; il < hp->n_layer && !b.failed; il++) {
-        m->layers[il].experts = m->experts + 3 * (size_t)il * (size_t)hp->n_expert;
-        bind_layer(&b, m, il, &m->layers[il]);
-    }
-    if (!b.failed) return 0;
-    model_close(m);
-    return -1;
+    free(b.bound);
+    if (result < 0) model_close(m);
+    return result;
 }
 
 void model_close(struct model *m) {

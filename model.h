@@ -12,6 +12,8 @@ struct family {
     bool rope_neox;       // rope turns (i, i + n/2) together, otherwise (2i, 2i + 1)
     bool gelu;            // feed-forward activation, otherwise SiLU
     bool embd_sqrt;       // the embedding is multiplied by sqrt(n_embd)
+    bool qk_norms;        // queries and keys have norms; elsewhere they may
+    bool post_norms;      // attention and feed-forward end in a norm; elsewhere they may
     int swa_period;       // of each so many layers all but the last have a sliding window; 0: none
     int nope_period;      // every so many layers one goes without rope; 0: none
     float rope_base_swa;  // rope base of the layers with a window; 0: that of the others
@@ -63,7 +65,7 @@ struct model {
 };
 
 /* Reads hyper-parameters and binds weights; g must outlive the model. On failure the message says
- * which key or tensor is missing, misshapen or of a type that is not supported. */
+ * which key or tensor is missing, misshapen, of a type that is not supported, or not known. */
 int model_open(struct model *m, const struct gguf *g, struct error *err);
 void model_close(struct model *m);
 

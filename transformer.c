@@ -1,6 +1,7 @@
 #include "transformer.h"
 
 #include <float.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,7 +137,8 @@ size_t transformer_kv_estimate(const struct model *m, int n_ctx, int n_batch, bo
     for (int il = 0; il < m->hp.n_layer; il++) {
         slots += (size_t)kv_slots(&m->layers[il], n_ctx, n_batch);
     }
-    return slots * kv_slot_bytes(&m->hp, kv_f32);
+    size_t bytes = kv_slot_bytes(&m->hp, kv_f32);
+    return slots > SIZE_MAX / bytes ? SIZE_MAX : slots * bytes; // which no system has
 }
 
 size_t transformer_kv_bytes(const struct transformer *t, int n_positions) {
@@ -575,6 +577,14 @@ struct transformer *transformer_open(const struct model *m, const struct transfo
     }
     t->m = m;
     t->p = *params;
+    int64_t widest = m->hp.n_head > m->hp.rope_dim ? m->hp.n_head : m->hp.rope_dim;
+    if (params->n_batch > INT_MAX / widest) { // so that heads and angles of a batch fit an int
+        error_set(err,
+                  "a batch of %d tokens is too large for %d heads with rope over %d dimensions",
+                  params->n_batch, m->hp.n_head, m->hp.rope_dim);
+        transformer_close(t);
+        return NULL;
+    }
     if (allocate(t, err) < 0 || kv_open(t, err) < 0 ||
         matmul_open(&t->mm, t->p.isa, t->p.threads, t->p.reference, widest_input(&m->hp),
                     t->p.n_batch, err) < 0) {

@@ -194,9 +194,10 @@ static bool in_set(char letter, uint32_t cp, uint32_t traits) {
  *   a letter, digit, '/' or ' ' is one code point of that set;  ? + * {m,n} repeat it, greedily;
  *   c (e) is an English contraction ('s 't 're 've 'm 'll 'd) in any (lower) case;
  *   'abc' is that text;   ! holds where no code point but white space follows, like (?!\S);
+ *   R is white space up to its last CR or LF, like \s*[\r\n]+;
  *   t is a code point of the white space at the end of the word, so that t+ is \s+$.
  * A step that begins with '#' groups digits in threes from the right: see cut_digits(). */
-#define WHITE_SPACE "|s*r+|s+!|s+"
+#define WHITE_SPACE "|R|s+!|s+"
 #define GPT2 "e| ?L+| ?N+| ?x+|s+!|s+"
 #define WORDS "c|o?L+|"
 #define MARKS "| ?x+r*" WHITE_SPACE
@@ -238,7 +239,7 @@ enum rule {
 static const char *const rules[][MAX_STEPS + 1] = {
     [RULE_DEFAULT] = {"g+", GPT2, "N+", "d{3}"},
     [RULE_LLAMA3] = {WORDS "N{1,3}" MARKS},
-    [RULE_JAIS2] = {WORDS "N{1,3}| ?x+r*|s*r+|s{512}!|s{256}!|s{128}!|s{64}!|s{32}!|s{16}!|s{8}!"
+    [RULE_JAIS2] = {WORDS "N{1,3}| ?x+r*|R|s{512}!|s{256}!|s{128}!|s{64}!|s{32}!|s{16}!|s{8}!"
                           "|s{4}!|s{1,2}!|s"},
     [RULE_LAGUNA] = {"k+|n+", WORDS "N" MARKS},
     [RULE_DEEPSEEK_LLM] = {"r", "s?1+", "s?2+", "t+", "3+", "N+"},
@@ -372,11 +373,13 @@ const struct pretokenizer *pretokenizer_find(struct gguf_str name) {
 struct scope {
     const uint32_t *cp, *traits;
     size_t end;
-    size_t tail; // where its trailing white space begins
+    size_t tail;  // where its trailing white space begins
+    size_t white; // where the white space looked at last ends
+    size_t lines; // and its last CR or LF
 };
 
 /* 2 or 3 if a contraction stands at i, else 0. */
-static size_t match_contraction(const struct scope *s, size_t i, bool any_case) {
+static size_t match_contraction(struct scope *s, size_t i, bool any_case) {
     if (s->end - i < 2 || s->cp[i] != '\'') return 0;
     uint32_t fold = any_case ? 0x20 : 0;
     uint32_t a = s->cp[i + 1] | fold;
@@ -386,7 +389,18 @@ static size_t match_contraction(const struct scope *s, size_t i, bool any_case) 
     return ((a == 'r' || a == 'v') && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
 }
 
-static size_t match_text(const struct scope *s, size_t i, const char *text) {
+/* Looks at every run of white space once, however many words it is cut into. */
+static size_t match_lines(struct scope *s, size_t i) {
+    if (i >= s->white) {
+        s->lines = s->white = i;
+        for (; s->white < s->end && s->traits[s->white] & WHITE; s->white++) {
+            if (s->traits[s->white] & NEWLINE) s->lines = s->white + 1;
+        }
+    }
+    return s->lines > i ? s->lines - i : 0;
+}
+
+static size_t match_text(struct scope *s, size_t i, const char *text) {
     size_t n = 0;
     for (; text[n] != '\''; n++) {
         if (i + n >= s->end || s->cp[i + n] != (unsigned char)text[n]) return 0;
@@ -395,7 +409,7 @@ static size_t match_text(const struct scope *s, size_t i, const char *text) {
 }
 
 /* How many code points the atom at p takes at i; 0 if it does not match. */
-static size_t match_atom(const struct scope *s, const char *p, size_t i) {
+static size_t match_atom(struct scope *s, const char *p, size_t i) {
     if (i >= s->end) return 0;
     switch (*p) {
     case 'c':
@@ -404,6 +418,8 @@ static size_t match_atom(const struct scope *s, const char *p, size_t i) {
         return match_contraction(s, i, false);
     case '\'':
         return match_text(s, i, p + 1);
+    case 'R':
+        return match_lines(s, i);
     case 't':
         return i >= s->tail;
     default:
@@ -438,7 +454,7 @@ static const char *read_repeat(const char *p, size_t *min, size_t *max) {
 
 /* Matches the rest of an alternative at i: where the match ends, or NO_MATCH. The recursion is as
  * deep as the pattern is long; an atom that repeats and gives back takes one code point a time. */
-static size_t match(const struct scope *s, const char *p, size_t i) {
+static size_t match(struct scope *s, const char *p, size_t i) {
     if (*p == '\0' || *p == '|') return i;
     if (*p == '!') {
         return i < s->end && !(s->traits[i] & WHITE) ? NO_MATCH : match(s, p + 1, i);
@@ -458,7 +474,7 @@ static size_t match(const struct scope *s, const char *p, size_t i) {
     return NO_MATCH;
 }
 
-static size_t match_any(const struct scope *s, const char *pattern, size_t i) {
+static size_t match_any(struct scope *s, const char *pattern, size_t i) {
     for (const char *p = pattern;; p++) {
         size_t end = match(s, p, i);
         if (end != NO_MATCH && end > i) return end;

@@ -37,7 +37,7 @@ endif
 
 # Everything but the two programs' mains.
 LIB := chat error gguf matmul_q matmul_q_avx2 matmul_q_avx512 matmul_q_neon model ops pretokenize \
-       quant sampler threads tokenizer transformer
+       quant sampler string_index threads tokenizer transformer
 LIB_OBJ := $(LIB:%=$(BUILD)/%.o)
 TESTS := $(patsubst test/%.c,%,$(wildcard test/test_*.c))
 FUZZERS := $(filter-out fuzz_main,$(patsubst test/%.c,%,$(wildcard test/fuzz_*.c)))

@@ -5,134 +5,9 @@
 #include <string.h>
 
 #include "pretokenize.h"
+#include "string_index.h"
 
 #define KEY(name) "tokenizer.ggml." name
-
-/* ---- An index over an array of strings in the file ---------------------------------------- */
-
-/* The strings stay in the map: entry i is at base + offset[i]. Open addressing, at most half full,
- * linear probing. A slot is 0 if it is empty, else i + 1 in its low bits (as many as it takes to
- * number the slots) and a piece of the string's hash in the others, which spares nearly all
- * comparisons with the wrong string. */
-struct string_index {
-    const uint8_t *base;
-    uint32_t *offset; // (n)
-    size_t n;
-    uint32_t *slots; // (mask + 1)
-    uint32_t mask;
-    int shift; // from a 64-bit hash to the number of its slot
-    size_t max_len;
-};
-
-/* No honest set of strings comes near it; a set made to collide is refused, not suffered. */
-#define MAX_PROBES 1024
-
-/* What is looked up: text[0, len), with a space put in before text[split] if split > 0. */
-struct key {
-    const char *text;
-    size_t len, split;
-};
-
-static uint64_t hash_bytes(uint64_t hash, const char *s, size_t n) {
-    for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)s[i]) * 0x100000001b3;
-    return hash;
-}
-
-static uint64_t hash_key(struct key key) {
-    uint64_t hash = hash_bytes(0xcbf29ce484222325, key.text, key.split ? key.split : key.len);
-    if (key.split) {
-        hash = hash_bytes(hash, " ", 1);
-        hash = hash_bytes(hash, key.text + key.split, key.len - key.split);
-    }
-    return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15;
-}
-
-static struct gguf_str index_string(const struct string_index *x, size_t i) {
-    const uint8_t *cursor = x->base + x->offset[i];
-    return gguf_next_str(&cursor);
-}
-
-static bool key_is(struct key key, struct gguf_str s) {
-    if (key.split == 0) return s.len == key.len && memcmp(s.data, key.text, key.len) == 0;
-    return s.len == key.len + 1 && s.data[key.split] == ' ' &&
-           memcmp(s.data, key.text, key.split) == 0 &&
-           memcmp(s.data + key.split + 1, key.text + key.split, key.len - key.split) == 0;
-}
-
-/* The slot that holds the key or, if none does, the empty one where it belongs; NULL if neither
- * is within MAX_PROBES. */
-static uint32_t *index_probe(const struct string_index *x, struct key key, uint64_t hash) {
-    for (size_t i = hash >> x->shift, probes = 0; probes < MAX_PROBES; i++, probes++) {
-        uint32_t *slot = &x->slots[i & x->mask];
-        if (*slot == 0) return slot;
-        if (((*slot ^ (uint32_t)hash) & ~x->mask) != 0) continue;
-        if (key_is(key, index_string(x, (*slot & x->mask) - 1))) return slot;
-    }
-    return NULL;
-}
-
-/* The entry equal to the key, or -1. */
-static int32_t index_find(const struct string_index *x, struct key key) {
-    if (key.len + (key.split > 0) > x->max_len) return -1;
-    const uint32_t *slot = index_probe(x, key, hash_key(key));
-    return slot ? (int32_t)(*slot & x->mask) - 1 : -1;
-}
-
-/* Entry i, a string that is not empty. Of equal ones the first counts if `repeats` are allowed. */
-static int index_insert(struct string_index *x, size_t i, struct gguf_str s, uint64_t hash,
-                        const char *name, bool repeats, struct error *err) {
-    uint32_t *slot = index_probe(x, (struct key){.text = s.data, .len = s.len}, hash);
-    if (!slot) return error_set(err, "%s: made to collide at entry %zu", name, i);
-    if (*slot == 0) {
-        *slot = ((uint32_t)hash & ~x->mask) | (uint32_t)(i + 1);
-    } else if (!repeats) {
-        return error_set(err, "%s: entries %u and %zu are the same text '%.*s'", name,
-                         (*slot & x->mask) - 1, i, (int)(s.len < 64 ? s.len : 64), s.data);
-    }
-    return 0;
-}
-
-/* Hashes some strings ahead of the insertions and fetches their slots meanwhile: the table is
- * larger than the caches, and this halves the time it takes to load. */
-#define AHEAD 32
-
-static int index_fill(struct string_index *x, const char *name, bool repeats, struct error *err) {
-    struct gguf_str s[AHEAD];
-    uint64_t hash[AHEAD];
-    const uint8_t *cursor = x->base;
-    for (size_t i = 0; i < x->n + AHEAD; i++) {
-        size_t k = i % AHEAD;
-        if (i >= AHEAD && s[k].len > 0) {
-            if (index_insert(x, i - AHEAD, s[k], hash[k], name, repeats, err) != 0) return -1;
-        }
-        if (i >= x->n) continue;
-        if (cursor - x->base > UINT32_MAX) return error_set(err, "%s: over 4 GiB", name);
-        x->offset[i] = (uint32_t)(cursor - x->base);
-        s[k] = gguf_next_str(&cursor);
-        if (s[k].len > x->max_len) x->max_len = s[k].len;
-        hash[k] = hash_key((struct key){.text = s[k].data, .len = s[k].len});
-        __builtin_prefetch(&x->slots[hash[k] >> x->shift], 1);
-    }
-    return 0;
-}
-
-/* Indexes all strings but the empty ones. */
-static int index_build(struct string_index *x, const char *name, const struct gguf_kv *array,
-                       bool repeats, struct error *err) {
-    *x = (struct string_index){.base = array->data, .n = (size_t)array->n, .shift = 63};
-    if (array->n > INT32_MAX / 2) return error_set(err, "%s: too many strings", name);
-    while ((size_t)1 << (64 - x->shift) < 2 * x->n) x->shift--;
-    x->mask = (uint32_t)(((size_t)1 << (64 - x->shift)) - 1);
-    x->offset = malloc(x->n * sizeof *x->offset + 1);
-    x->slots = calloc((size_t)x->mask + 1, sizeof *x->slots);
-    if (!x->offset || !x->slots) return error_set(err, "out of memory for %s", name);
-    return index_fill(x, name, repeats, err);
-}
-
-static void index_free(struct string_index *x) {
-    free(x->offset);
-    free(x->slots);
-}
 
 /* ---- The tokenizer ------------------------------------------------------------------------ */
 
@@ -176,11 +51,12 @@ struct tokenizer {
 };
 
 static struct gguf_str token_text(const struct tokenizer *t, int32_t id) {
-    return index_string(&t->vocab, (size_t)id);
+    return string_index_at(&t->vocab, (size_t)id);
 }
 
 int32_t tokenizer_find(const struct tokenizer *t, const char *text, size_t len) {
-    return len == 0 ? -1 : index_find(&t->vocab, (struct key){.text = text, .len = len});
+    return len == 0 ? -1
+                    : string_index_find(&t->vocab, (struct string_key){.text = text, .len = len});
 }
 
 static int32_t find_name(const struct tokenizer *t, const char *name) {
@@ -485,7 +361,7 @@ static int load_bpe(struct tokenizer *t, const struct gguf *g, struct error *err
     if (found < 0) return -1;
     if (found == 0) return error_set(err, KEY("merges") " is missing, a BPE vocabulary needs it");
     load_bytes_bpe(t);
-    return index_build(&t->merges, KEY("merges"), merges, true, err);
+    return string_index_build(&t->merges, KEY("merges"), merges, true, err);
 }
 
 static int load(struct tokenizer *t, const struct gguf *g, struct error *err) {
@@ -502,7 +378,7 @@ static int load(struct tokenizer *t, const struct gguf *g, struct error *err) {
     found = gguf_get_array(g, KEY("tokens"), GGUF_STRING, &tokens, err);
     if (found < 0) return -1;
     if (found == 0 || tokens->n == 0) return error_set(err, KEY("tokens") " is missing or empty");
-    if (index_build(&t->vocab, KEY("tokens"), tokens, false, err) != 0) return -1;
+    if (string_index_build(&t->vocab, KEY("tokens"), tokens, false, err) != 0) return -1;
     if (load_types(t, g, err) != 0) return -1;
     if ((t->bpe ? load_bpe(t, g, err) : load_scores(t, g, err)) != 0) return -1;
     if (load_special_ids(t, g, err) != 0 || load_specials(t, err) != 0) return -1;
@@ -527,8 +403,8 @@ struct tokenizer *tokenizer_open(const struct gguf *g, struct error *err) {
 
 void tokenizer_close(struct tokenizer *t) {
     if (!t) return;
-    index_free(&t->vocab);
-    index_free(&t->merges);
+    string_index_free(&t->vocab);
+    string_index_free(&t->merges);
     free(t->attributes);
     free(t->order);
     free(t->specials);
@@ -638,8 +514,9 @@ static int push_pair(struct work *w, uint32_t left) {
     if (left == NONE || w->symbols[left].next == NONE) return 0;
     const struct symbol *a = &w->symbols[left];
     uint32_t size = a->len + w->symbols[a->next].len;
-    struct key key = {.text = w->text + a->start, .len = size, .split = w->t->bpe ? a->len : 0};
-    int32_t found = index_find(w->t->bpe ? &w->t->merges : &w->t->vocab, key);
+    struct string_key key = {
+        .text = w->text + a->start, .len = size, .split = w->t->bpe ? a->len : 0};
+    int32_t found = string_index_find(w->t->bpe ? &w->t->merges : &w->t->vocab, key);
     if (found < 0) return 0;
     uint32_t rank = w->t->bpe ? (uint32_t)found : w->t->order[found];
     return heap_push(w, (struct todo){.key = (uint64_t)rank << 32 | left, .size = size});

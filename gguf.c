@@ -26,6 +26,8 @@
 #define MAX_KEY 65535                        // the format's limit
 #define MAX_NAME 64                          // ggml's GGML_MAX_NAME, with the NUL
 #define MAX_PARTS 99999                      // what the five digits in a part's name can say
+/* Keys, and tensors, in a file: ten times what any model has; sorting them takes half a second. */
+#define MAX_ENTRIES (1 << 18)
 
 struct gguf_map {
     void *addr; // NULL: borrowed from the caller of gguf_parse
@@ -214,6 +216,10 @@ static int read_header(struct reader *r, uint64_t *n_kv, uint64_t *n_tensors, ui
     if (*n_tensors > remain / TENSOR_MIN_BYTES) {
         return fail(r, "n_tensors is %llu, but the file of %zu bytes holds at most %zu",
                     (unsigned long long)*n_tensors, r->size, remain / TENSOR_MIN_BYTES);
+    }
+    if (*n_kv > MAX_ENTRIES || *n_tensors > MAX_ENTRIES) {
+        return fail(r, "n_kv is %llu and n_tensors %llu, at most %d are allowed of each",
+                    (unsigned long long)*n_kv, (unsigned long long)*n_tensors, MAX_ENTRIES);
     }
     return 0;
 }

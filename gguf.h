@@ -140,7 +140,7 @@ int gguf_open(struct gguf *g, const char *path, struct error *err);
  * nbytes is at most size. Odd files are accepted where they do no harm: tensors in any order, with
  * gaps or none at all, dimensions of 0, a bool other than 0 and 1 (it is true). Stricter than ggml:
  * general.alignment below 8 (which the format forbids), keys above 65535 bytes, tensor names that
- * are empty or contain a zero byte. */
+ * are empty or contain a zero byte, more than 2^18 keys or tensors. */
 int gguf_parse(struct gguf *g, const void *buf, size_t size, struct error *err);
 
 /* Frees everything; g may be all zero. */

@@ -276,6 +276,17 @@ static void test_truncation(void) {
     }
     free(file);
     build_free(&b);
+    file = build_realloc(NULL, size = 8 << 20); // room for all that the header claims
+    memset(file, 0, size);
+    memcpy(file, "GGUF\3\0\0\0\0\0\0\0\0\0\0\0\1\0\4", 19);
+    check_refused_bytes(file, size,
+                        "n_kv is 262145 and n_tensors 0, at most 262144 are allowed of");
+    memcpy(file + 8, "\1\0\4\0\0\0\0\0\0\0\0", 11);
+    check_refused_bytes(file, size,
+                        "n_kv is 0 and n_tensors 262145, at most 262144 are allowed of");
+    memcpy(file + 8, "\0\0\4", 3);
+    check_refused_bytes(file, size, "tensor 0: the name is empty");
+    free(file);
     check_refused_bytes("once upon a time", 16, "it begins with \"once\", expected \"GGUF\"");
     check_refused_bytes("\033[2J", 4, "it begins with \"?[2J\""); // nothing for a terminal to obey
 }

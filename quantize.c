@@ -60,8 +60,7 @@ struct model_info {
     bool tied; // no output.weight: token_embd serves for both
 };
 
-/* ---- which type a tensor gets: the rules of llama.cpp's llama-quant.cpp -----------------------
- */
+/* ---- which type a tensor gets: the rules of llama.cpp's llama-quant.cpp ---------------------- */
 
 static bool contains(const char *name, const char *part) {
     return strstr(name, part) != NULL;
@@ -151,8 +150,7 @@ static int plan_types(const struct gguf *g, const struct mix *mix, uint32_t *typ
     return 0;
 }
 
-/* ---- the output file --------------------------------------------------------------------------
- */
+/* ---- the output file ------------------------------------------------------------------------- */
 
 struct output {
     FILE *file;
@@ -262,8 +260,7 @@ static int output_close(struct output *o, const char *path, int result, struct e
     return result;
 }
 
-/* ---- header -----------------------------------------------------------------------------------
- */
+/* ---- header ---------------------------------------------------------------------------------- */
 
 static size_t scalar_bytes(enum gguf_type type) {
     switch (type) {
@@ -372,8 +369,7 @@ static void put_header(struct output *o, const struct gguf *g, const struct mix 
     put_padding(o, g->alignment);
 }
 
-/* ---- weights ----------------------------------------------------------------------------------
- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 enum {
     PIECE = 4096,    // weights a thread takes at a time, a multiple of every block length
@@ -462,8 +458,7 @@ static int put_tensors(struct output *o, const struct gguf *g, const uint32_t *t
     return result;
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* An output that exists must be a plain file, and another than the input. */
 static int check_paths(const char *in, const char *out, struct error *err) {

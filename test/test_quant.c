@@ -18,8 +18,7 @@ static size_t row_bytes(uint32_t type, int64_t k) {
     return (size_t)(k / info->block_len * info->block_bytes);
 }
 
-/* ---- halves -----------------------------------------------------------------------------------
- */
+/* ---- halves ---------------------------------------------------------------------------------- */
 
 enum { HALF_BITS = 11, HALF_MIN_EXPONENT = -24, BF16_BITS = 8, BF16_MIN_EXPONENT = -133 };
 
@@ -89,8 +88,7 @@ static void test_float_to_half(void) {
     for (int i = 0; i < 1000000; i++) check_rounding((uint32_t)(test_random(&seed) >> 32));
 }
 
-/* ---- layouts ----------------------------------------------------------------------------------
- */
+/* ---- layouts --------------------------------------------------------------------------------- */
 
 union any_block {
     uint8_t bytes[256];
@@ -325,8 +323,7 @@ static void test_layouts(void) {
     layout_halves();
 }
 
-/* ---- rows made with ggml ----------------------------------------------------------------------
- */
+/* ---- rows made with ggml --------------------------------------------------------------------- */
 
 enum { N_ROWS = 64, N_INPUT = 256 * 256 };
 
@@ -362,8 +359,7 @@ static void test_golden_rows(void) {
     }
 }
 
-/* ---- quantizers -------------------------------------------------------------------------------
- */
+/* ---- quantizers ------------------------------------------------------------------------------ */
 
 static uint64_t fnv1a(const uint8_t *data, size_t n) {
     uint64_t h = 14695981039346656037u;
@@ -491,8 +487,7 @@ static void test_hostile_rows(void) {
     }
 }
 
-/* ---- the table --------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static void test_types(void) {
     for (uint32_t type = 0; type < 100; type++) {

@@ -51,8 +51,7 @@ static bool has_leftover(void) {
         CHECK(!has_leftover(), "a temporary file is left");                                     \
     } while (0)
 
-/* ---- a model in which every rule applies ------------------------------------------------------
- */
+/* ---- a model in which every rule applies ----------------------------------------------------- */
 
 static const char *const mixes[4] = {"Q5_K_M", "Q5_K_S", "Q6_K", "Q8_0"};
 static const uint32_t file_types[4] = {17, 16, 18, 7};
@@ -157,8 +156,7 @@ static void write_model(const char *path, const struct expected *e, int n, uint3
     build_free(&b);
 }
 
-/* ---- what came out ----------------------------------------------------------------------------
- */
+/* ---- what came out --------------------------------------------------------------------------- */
 
 static void check_metadata(const struct gguf *in, const struct gguf *out, uint32_t file_type) {
     struct error err;
@@ -260,8 +258,7 @@ static void test_split_input(void) {
     gguf_close(&g);
 }
 
-/* ---- what goes wrong --------------------------------------------------------------------------
- */
+/* ---- what goes wrong ------------------------------------------------------------------------- */
 
 static void test_usage(void) {
     CHECK(quantize("$QUANTIZE --help") == 0 && strstr(output, "usage:"), "%s", output);

@@ -3,7 +3,7 @@
  * buffer between guard pages.
  *
  * usage: test_matmul [--full] [SEED]; without --full a covering subset of the shapes. */
-#include "test.h"
+#include "kernels.h"
 #include "matmul_q.h"
 
 #include <math.h>
@@ -18,39 +18,12 @@
 #endif
 
 enum { MAX_ROWS = 17, MAX_TOKENS = 33, MAX_PRODUCTS = 3, N_POOLS = 3 };
+enum { ROOM_X, ROOM_Y, ROOM_LANES, ROOM_WORK, ROOM_W }; // a ROOM_W for each product
 
-static uint64_t seed = 1;
 static struct threads *pools[N_POOLS]; // of 1, 2 and 3 threads
-
-static int random_below(int n) {
-    return (int)(test_random(&seed) >> 33) % n;
-}
 
 static float random_sign(float v) {
     return random_below(2) ? v : -v;
-}
-
-/* ---------------------------------------------------------------------------------- guarded room
- * Buffers that every case uses anew: each lies at the right or the left end of its own mapping. */
-
-enum room { ROOM_X, ROOM_Y, ROOM_LANES, ROOM_WORK, ROOM_W, N_ROOMS = ROOM_W + MAX_PRODUCTS };
-
-#define ROOM_BYTES ((size_t)8 << 20)
-
-static void *place(int room, size_t bytes, bool left) {
-    static struct guarded rooms[N_ROOMS];
-    if (!rooms[room].data) rooms[room] = guarded_alloc(ROOM_BYTES, false);
-    if (bytes > ROOM_BYTES) {
-        printf("test_matmul: room %d needs %zu bytes\n", room, bytes);
-        exit(1);
-    }
-    uint8_t *p = rooms[room].data + (left ? 0 : ROOM_BYTES - bytes);
-    memset(p, 0xff, bytes); // as floats NaN: what is not written, or read too early, shows
-    return p;
-}
-
-static float *place_floats(int room, size_t n, bool left) {
-    return place(room, n * sizeof(float), left);
 }
 
 /* ------------------------------------------------------------------------------------------ fills
@@ -274,27 +247,13 @@ static void problem_close(struct problem *p) {
     }
 }
 
-static bool same(float a, float b) {
-    return float_bits(a) == float_bits(b) || (isnan(a) && isnan(b));
-}
-
-/* The first of n floats that is not the same, or -1. */
-static int64_t first_difference(const float *got, const float *want, int64_t n) {
-    if (memcmp(got, want, (size_t)n * sizeof(float)) == 0) return -1;
-    for (int64_t i = 0; i < n; i++) {
-        if (!same(got[i], want[i])) return i;
-    }
-    return -1;
-}
-
-/* What the case is, for messages. */
-static const char *describe(const struct problem *p, int product) {
-    static char text[160];
+/* "avx2 gemv of Q5_K, ..." */
+static void announce(const struct isa *isa, const char *kernel, const struct problem *p,
+                     int product) {
     const struct matrix *w = &p->w[product];
-    snprintf(text, sizeof text, "%s, fill %s, %d rows, %d columns, %d tokens, seed %llu",
-             ggml_type_info(w->type)->name, fill_names[p->fill], (int)w->n_rows, (int)w->n_cols,
-             p->n_tokens, (unsigned long long)p->seed);
-    return text;
+    snprintf(now, sizeof now, "%s %s of %s, %d x %d, %d tokens, fill %s, seed %llu", isa->name,
+             kernel, ggml_type_info(w->type)->name, (int)w->n_rows, (int)w->n_cols, p->n_tokens,
+             fill_names[p->fill], (unsigned long long)p->seed);
 }
 
 /* --------------------------------------------------------------------------------- direct calls
@@ -304,48 +263,55 @@ static int64_t padded(int64_t n) {
     return (n + LANE_GROUP - 1) / LANE_GROUP * LANE_GROUP;
 }
 
-/* Some rows of the first matrix times the first token. */
-static void check_gemv(const struct isa *isa, const struct problem *p, int row, int n_rows) {
+/* Some rows of the first matrix times one token. */
+static void check_gemv(const struct isa *isa, const struct problem *p, int row, int n_rows,
+                       int token) {
     const struct matrix *w = &p->w[0];
+    const float *want = p->want[0] + token * w->n_rows + row;
     float *x = place_floats(ROOM_LANES, (size_t)padded(p->n_cols), p->left);
-    isa->to_lanes(x, p->x, p->n_cols);
     float *y = place_floats(ROOM_Y, (size_t)n_rows, p->left);
+    announce(isa, "gemv", p, 0);
+    isa->to_lanes(x, p->x + token * p->n_cols, p->n_cols);
     isa->gemv[w->type](w, row, n_rows, x, y);
-    int64_t bad = first_difference(y, p->want[0] + row, n_rows);
-    CHECK(bad < 0, "%s gemv, rows %d to %d: row %d is %a, expected %a: %s", isa->name, row,
-          row + n_rows - 1, row + (int)bad, (double)y[bad], (double)p->want[0][row + bad],
-          describe(p, 0));
+    long bad = first_difference(y, want, (size_t)n_rows);
+    CHECK(bad < 0, "%s: %d rows from %d, token %d: row %d is %a, expected %a", now, n_rows, row,
+          token, row + (int)bad, (double)y[bad], (double)want[bad]);
+}
+
+/* The first of n_rows weights of column k in panel that is not as it must be, or -1. */
+static int bad_row(const struct isa *isa, const struct problem *p, const float *panel, int row,
+                   int n_rows, int64_t k0, int k) {
+    const float *got = panel + place_of(k) / LANES * isa->panel_rows * LANES + place_of(k) % LANES;
+    for (int r = 0; r < isa->panel_rows; r++, got += LANES) {
+        float zero = 0;
+        const float *want = &zero;
+        if (k0 + k < p->n_cols) want = p->weights[0] + (row + r) * p->n_cols + k0 + k;
+        if (r >= n_rows ? !isfinite(*got) : first_difference(got, want, 1) == 0) return r;
+    }
+    return -1;
 }
 
 /* One panel: the weights themselves, so the message can say which one is wrong. */
 static void check_panel(const struct isa *isa, const struct problem *p, int row, int64_t k0) {
     const struct matrix *w = &p->w[0];
     int n_rows = (int)w->n_rows - row < isa->panel_rows ? (int)w->n_rows - row : isa->panel_rows;
-    int kc = (int)(p->n_cols - k0 < KC ? p->n_cols - k0 : KC);
+    int kc = (int)(p->n_cols - k0 < KC ? p->n_cols - k0 : KC), bad = -1, k = 0;
     float *panel = place_floats(ROOM_WORK, (size_t)(isa->panel_rows * padded(kc)), p->left);
+    announce(isa, "panel", p, 0);
     isa->panel[w->type](w, row, n_rows, k0, kc, panel);
-    for (int r = 0; r < isa->panel_rows; r++) {
-        int bad = -1;
-        float got = 0, want = 0;
-        for (int k = 0; k < padded(kc) && bad < 0; k++) {
-            int64_t at = place_of(k) / LANES * isa->panel_rows * LANES + place_of(k) % LANES;
-            got = panel[at + r * LANES];
-            want = k < kc && r < n_rows ? p->weights[0][(row + r) * p->n_cols + k0 + k] : 0;
-            bool good = r < n_rows ? same(got, want) : (bool)isfinite(got);
-            if (!good) bad = k;
-        }
-        CHECK(bad < 0, "%s panel: row %d of %d, column %d is %a, expected %a: %s", isa->name,
-              row + r, n_rows, (int)k0 + bad, (double)got, (double)want, describe(p, 0));
-    }
+    while (k < padded(kc) && (bad = bad_row(isa, p, panel, row, n_rows, k0, k)) < 0) k++;
+    CHECK(bad < 0, "%s: %d rows from %d: weight of row %d, column %d", now, n_rows, row, row + bad,
+          (int)k0 + k);
 }
 
 static void check_to_lanes(const struct isa *isa, int k, bool left) {
     float *x = place_floats(ROOM_X, (size_t)k, left), want[2 * KC] = {0};
     for (int i = 0; i < k; i++) want[place_of(i)] = x[i] = test_normal(&seed);
     float *lanes = place_floats(ROOM_LANES, (size_t)padded(k), left);
+    snprintf(now, sizeof now, "%s to_lanes of %d", isa->name, k);
     isa->to_lanes(lanes, x, k);
-    int64_t bad = first_difference(lanes, want, padded(k));
-    CHECK(bad < 0, "%s to_lanes of %d: place %d", isa->name, k, (int)bad);
+    long bad = first_difference(lanes, want, (size_t)padded(k));
+    CHECK(bad < 0, "%s: place %ld", now, bad);
 }
 
 static void check_tile(const struct isa *isa, int kc, int n_tokens, bool left) {
@@ -364,10 +330,11 @@ static void check_tile(const struct isa *isa, int kc, int n_tokens, bool left) {
             want[i] = fmaf(panel[s * step + i % step], xv, want[i]);
         }
     }
+    snprintf(now, sizeof now, "%s tile of %d columns, %d tokens", isa->name, kc, n_tokens);
     isa->tile(acc, panel, x, stride, kc, n_tokens);
-    int64_t bad = first_difference(acc, want, (int64_t)n_acc);
-    CHECK(bad < 0, "%s tile of %d columns, %d tokens: token %d, row %d, lane %d", isa->name, kc,
-          n_tokens, (int)bad / (int)step, (int)bad / LANES % isa->panel_rows, (int)bad % LANES);
+    long bad = first_difference(acc, want, n_acc);
+    CHECK(bad < 0, "%s: token %ld, row %ld, lane %ld", now, bad / (long)step,
+          bad / LANES % isa->panel_rows, bad % LANES);
     free(want);
 }
 
@@ -405,15 +372,16 @@ static void check_mul_mat(const struct isa *isa, const struct problem *p, struct
         at += (size_t)(p->w[i].n_rows * p->n_tokens);
         if (bytes > largest) largest = bytes;
     }
+    announce(isa, reference ? "mul_mat, reference," : "mul_mat", p, 0);
     mul_mat(&m, products, p->n_products, p->x, p->n_tokens);
     for (int i = 0; i < p->n_products; i++) {
-        int n_rows = (int)p->w[i].n_rows;
-        const float *got = products[i].y;
-        int64_t bad = first_difference(got, p->want[i], (int64_t)n_rows * p->n_tokens);
-        CHECK(bad < 0, "%s mul_mat%s, %d threads, product %d: token %d row %d is %a, not %a: %s",
-              isa->name, reference ? " reference" : "", threads_count(threads), i,
-              (int)bad / n_rows, (int)bad % n_rows, (double)got[bad], (double)p->want[i][bad],
-              describe(p, i));
+        long n_rows = (long)p->w[i].n_rows;
+        const float *got = products[i].y, *want = p->want[i];
+        announce(isa, reference ? "mul_mat, reference," : "mul_mat", p, i);
+        long bad = first_difference(got, want, (size_t)(n_rows * p->n_tokens));
+        CHECK(bad < 0, "%s, %d threads, product %d: token %ld, row %ld is %a, expected %a", now,
+              threads_count(threads), i, bad / n_rows, bad % n_rows, (double)got[bad],
+              (double)want[bad]);
     }
     CHECK(!m.failed && m.reference_peak_bytes == (reference ? largest : 0), "%zu bytes",
           m.reference_peak_bytes);
@@ -425,13 +393,14 @@ static void check_mul_mat(const struct isa *isa, const struct problem *p, struct
  */
 
 static void check_problem(const struct isa *isa, const struct problem *p) {
-    int n_rows = (int)p->w[0].n_rows, row = random_below(n_rows);
-    check_gemv(isa, p, 0, n_rows);
-    check_gemv(isa, p, row, 1 + random_below(n_rows - row));
+    int n_rows = (int)p->w[0].n_rows, row;
     for (row = 0; row < n_rows; row += isa->panel_rows) {
         check_panel(isa, p, row, (p->n_cols - 1) / KC * KC);
         check_panel(isa, p, row, random_below((int)((p->n_cols + KC - 1) / KC)) * KC);
     }
+    row = random_below(n_rows);
+    check_gemv(isa, p, row, 1 + random_below(n_rows - row), p->n_tokens - 1);
+    for (int t = 0; t < p->n_tokens && t < 4; t++) check_gemv(isa, p, 0, n_rows, t);
     check_mul_mat(isa, p, pools[random_below(N_POOLS)], false);
 }
 
@@ -499,7 +468,7 @@ static void test_type_fully(uint32_t type) {
 static void test_products(uint32_t type) {
     int n_cols;
     const int *cols = columns_of(type, &n_cols);
-    for (int n_tokens = 1; n_tokens <= 9; n_tokens += 4) {
+    for (int n_tokens = 1; n_tokens <= 25; n_tokens += 12) {
         struct problem p = problem_open(cols[random_below(2)], n_tokens, FILL_RANDOM);
         add_product(&p, type, 20 + random_below(80));
         while (p.n_products < MAX_PRODUCTS) {
@@ -593,6 +562,7 @@ static int open_pools(void) {
 int main(int argc, char **argv) {
     bool full = argc > 1 && strcmp(argv[1], "--full") == 0;
     if (argc > 1 + full) seed = strtoull(argv[1 + full], NULL, 10) | 1;
+    tell_crashes();
     printf("test_matmul: seed %llu%s\n", (unsigned long long)seed, full ? ", every shape" : "");
     if (open_pools() != 0) return 1;
     int n_skipped = 0;
@@ -607,9 +577,11 @@ int main(int argc, char **argv) {
     for (uint32_t type = 0; type < GGML_N_TYPES; type++) {
         if (!dequantize_supported(type)) continue;
         (full ? test_type_fully : test_type)(type);
-        test_products(type);
         CHECK(n_negative_zeros[type] > 0, "no result of %s was -0: the tiny fill is too mild",
               ggml_type_info(type)->name);
+    }
+    for (uint32_t type = 0; type < GGML_N_TYPES; type++) {
+        if (dequantize_supported(type)) test_products(type);
     }
     test_refusals();
     test_out_of_memory();

@@ -1,0 +1,70 @@
+/* Any bytes as a model: a message, or two tokens computed without a crash, a hang or memory that
+ * the file does not justify. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sampler.h"
+#include "transformer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { N_CTX = 16, N_TOKENS = 2 };
+
+/* Not assert: NDEBUG must not turn the target off. */
+static void require(bool condition, const char *what) {
+    if (condition) return;
+    fprintf(stderr, "fuzz_model: violated: %s\n", what);
+    abort();
+}
+
+/* Every width of the model is that of a tensor in the file, so buffers for some tokens take no more
+ * than so many floats for each byte of it; the rest is work space for one thread. */
+static size_t justified(size_t file_bytes) {
+    return (size_t)1 << 20 | 64 * N_CTX * sizeof(float) * file_bytes;
+}
+
+static void run(const struct model *m, size_t size, struct threads *threads) {
+    struct error err = {""};
+    struct transformer_params p = {
+        .isa = isa_best(), .threads = threads, .n_ctx = N_CTX, .n_batch = N_TOKENS};
+    p.kv_f32 = size % 2;
+    p.reference = size % 3 == 0;
+    size_t cache = transformer_kv_estimate(m, N_CTX, N_TOKENS, p.kv_f32);
+    require(cache <= justified(size), "the file justifies the cache");
+    struct transformer *t = transformer_open(m, &p, &err);
+    require(t || err.text[0], "a refusal has a message");
+    if (!t) return;
+    require(transformer_scratch_bytes(t) <= justified(size), "the file justifies the buffers");
+    int32_t ids[N_TOKENS] = {0, m->hp.n_vocab - 1};
+    require(transformer_forward(t, ids, N_TOKENS, 0, &err) == 0, "two tokens run");
+    const float *logits = transformer_logits(t, N_TOKENS - 1, &err);
+    require(logits, "there are logits");
+    struct sampler_params greedy = {.repeat_penalty = 1, .top_p = 1};
+    struct sampler *s = sampler_open(&greedy, m->hp.n_vocab, &err);
+    if (s && logits) {
+        ids[0] = sampler_pick(s, logits, ids, N_TOKENS);
+        require(ids[0] >= 0 && ids[0] < m->hp.n_vocab, "the next token is one");
+        require(transformer_forward(t, ids, 1, N_TOKENS, &err) == 0, "it runs too");
+    }
+    sampler_close(s);
+    transformer_close(t);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static struct threads *threads; // one for all inputs
+    struct gguf g;
+    struct model m;
+    struct error err = {""};
+    if (!threads) threads = threads_open(1, &err);
+    require(threads != NULL, "one thread is there");
+    if (gguf_parse(&g, data, size, &err) != 0) return 0;
+    if (model_open(&m, &g, &err) == 0) {
+        run(&m, size, threads);
+        model_close(&m);
+    } else {
+        require(err.text[0] != '\0', "a refusal has a message");
+        require(!m.layers && !m.experts, "a refusal frees all");
+    }
+    gguf_close(&g);
+    return 0;
+}

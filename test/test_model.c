@@ -1,0 +1,865 @@
+/* Hyper-parameters and tensors that lie: a tiny valid model is built in memory, one thing in it is
+ * broken, and the message must name it. Odd but legal models must run, and give the same logits
+ * every way; NaN and infinite weights must neither crash nor hang.
+ *
+ *   test_model DIR   writes one small valid model per family there, for the fuzzer */
+#include <limits.h>
+#include <math.h>
+
+#include "sampler.h"
+#include "tiny_model.h"
+#include "transformer.h"
+
+/* ---- helpers --------------------------------------------------------------------------------- */
+
+/* The file is parsed and the model opened: "" or the message. Frees b. */
+static const char *open_message(struct gguf_build *b) {
+    static struct error err;
+    struct gguf g;
+    struct model m;
+    size_t size;
+    uint8_t *file = build_file(b, &size);
+    err.text[0] = '\0';
+    if (gguf_parse(&g, file, size, &err) == 0) {
+        if (model_open(&m, &g, &err) == 0) {
+            model_close(&m);
+        } else {
+            CHECK(!m.layers && !m.experts, "not all freed after \"%s\"", err.text);
+            CHECK(err.text[0], "a refusal without a message");
+        }
+        gguf_close(&g);
+    }
+    free(file);
+    build_free(b);
+    return err.text;
+}
+
+static void check_refused(struct gguf_build *b, const char *expected) {
+    const char *text = open_message(b);
+    CHECK(strstr(text, expected), "expected \"%s\", found \"%s\"", expected, text);
+}
+
+enum { N_TOKENS = 12, N_CTX = 16 };
+
+/* N_TOKENS rows of logits, or NULL after a failed CHECK. */
+static float *logits_with(const struct model *m, const struct isa *isa, int n_threads, int n_batch,
+                          bool reference) {
+    struct error err = {""};
+    struct threads *threads = threads_open(n_threads, &err);
+    struct transformer_params p = {
+        .isa = isa, .threads = threads, .reference = reference, .n_ctx = N_CTX, .n_batch = n_batch};
+    struct transformer *t = threads ? transformer_open(m, &p, &err) : NULL;
+    CHECK(t, "\"%s\"", err.text);
+    size_t n_vocab = (size_t)m->hp.n_vocab;
+    float *rows = t ? calloc(N_TOKENS * n_vocab, sizeof *rows) : NULL;
+    for (int pos = 0; rows && pos < N_TOKENS; pos += n_batch) {
+        int32_t ids[N_TOKENS];
+        int n = N_TOKENS - pos < n_batch ? N_TOKENS - pos : n_batch;
+        for (int i = 0; i < n; i++) ids[i] = (pos + i) * 7 % m->hp.n_vocab;
+        CHECK(transformer_forward(t, ids, n, pos, &err) == 0, "\"%s\"", err.text);
+        for (int i = 0; i < n; i++) {
+            const float *logits = transformer_logits(t, i, &err);
+            CHECK(logits, "\"%s\"", err.text);
+            if (logits) memcpy(rows + (size_t)(pos + i) * n_vocab, logits, n_vocab * 4);
+        }
+    }
+    transformer_close(t);
+    threads_close(threads);
+    return rows;
+}
+
+struct opened {
+    uint8_t *file;
+    struct gguf g;
+    struct model m;
+    bool ok;
+};
+
+/* Frees b; the model must open. */
+static struct opened open_built(struct gguf_build *b, const char *what) {
+    struct opened o = {0};
+    struct error err = {""};
+    size_t size;
+    o.file = build_file(b, &size);
+    o.ok = gguf_parse(&o.g, o.file, size, &err) == 0 && model_open(&o.m, &o.g, &err) == 0;
+    CHECK(o.ok, "%s: \"%s\"", what, err.text);
+    build_free(b);
+    return o;
+}
+
+static void close_opened(struct opened *o) {
+    if (o->ok) model_close(&o->m);
+    gguf_close(&o->g);
+    free(o->file);
+}
+
+/* The model runs, and every instruction set, batch and the reference path give these bits. */
+static float *run_every_way(struct gguf_build *b, const char *what, bool finite) {
+    struct opened o = open_built(b, what);
+    float *rows = o.ok ? logits_with(&o.m, isa_best(), 1, 1, false) : NULL;
+    size_t n = rows ? N_TOKENS * (size_t)o.m.hp.n_vocab : 0;
+    for (size_t i = 0; finite && i < n; i++) {
+        CHECK(isfinite(rows[i]), "%s: logit %zu is %g", what, i, (double)rows[i]);
+    }
+    for (int i = 0; rows && isa_all[i]; i++) {
+        if (!isa_all[i]->usable()) continue;
+        for (int way = 0; way < 4; way++) {
+            float *again = logits_with(&o.m, isa_all[i], 1 + way % 2, way < 2 ? 5 : 1, way % 2);
+            bool same = again && memcmp(again, rows, n * sizeof *rows) == 0;
+            CHECK(same || !finite, "%s: %s, way %d differs", what, isa_all[i]->name, way);
+            free(again);
+        }
+    }
+    close_opened(&o);
+    return rows;
+}
+
+static float *run_tiny(const struct tiny *t, const char *what) {
+    struct gguf_build b = tiny_build(t);
+    return run_every_way(&b, what, true);
+}
+
+/* Two ways to write one model down. */
+static void check_equal(struct gguf_build *a, struct gguf_build *b, int n_vocab, const char *what) {
+    float *x = run_every_way(a, what, true), *y = run_every_way(b, what, true);
+    CHECK(x && y && memcmp(x, y, N_TOKENS * (size_t)n_vocab * 4) == 0, "%s: logits differ", what);
+    free(x);
+    free(y);
+}
+
+/* ---- keys that lie --------------------------------------------------------------------------- */
+
+enum kind { REMOVE, INT, FLOAT, STRING, EMPTY_ARRAY, TWO_INTS };
+
+struct lie {
+    const char *arch, *key; // without the architecture
+    enum kind kind;
+    double value;         // TWO_INTS: value, value + 1
+    const char *expected; // NULL: the model must open
+};
+
+#define BIG 268435456.0 // 2^28, the largest count
+static const struct lie lies[] = {
+    {"llama", "embedding_length", REMOVE, 0, "llama.embedding_length is missing"},
+    {"llama", "embedding_length", STRING, 0, "llama.embedding_length: expected an integer, found"},
+    {"llama", "embedding_length", FLOAT, 32, "llama.embedding_length: expected an integer, found"},
+    {"llama", "embedding_length", INT, 0, "llama.embedding_length is 0, expected 1 to 268435456"},
+    {"llama", "embedding_length", INT, -1, "llama.embedding_length: -1 does not fit"},
+    {"llama", "embedding_length", INT, BIG, "token_embd.weight: expected 268435456 x 0 x 1, found"},
+    {"llama", "embedding_length", INT, BIG + 1, "is 268435457, expected 1 to 268435456"},
+    {"llama", "embedding_length", INT, 4294967295., "is 4294967295, expected 1 to 268435456"},
+    {"llama", "embedding_length", INT, 0x1p60, "1152921504606846976 does not fit"},
+    {"llama", "embedding_length", INT, 31, "token_embd.weight: expected 31 x 0 x 1, found 32 x 11"},
+    {"llama", "embedding_length", EMPTY_ARRAY, 0, "llama.embedding_length is an empty array"},
+    {"llama", "block_count", REMOVE, 0, "llama.block_count is missing"},
+    {"llama", "block_count", STRING, 0, "llama.block_count: expected an integer, found"},
+    {"llama", "block_count", INT, 0, "llama.block_count is 0, expected 1"},
+    {"llama", "block_count", INT, -2, "llama.block_count: -2 does not fit"},
+    {"llama", "block_count", INT, 1,
+     "tensor blk.1.attn_norm.weight is not part of a model of llama"},
+    {"llama", "block_count", INT, 3, "tensor blk.2.attn_norm.weight is missing"},
+    {"llama", "block_count", INT, 22, "llama.block_count is 22, but the file has 21 tensors"},
+    {"llama", "block_count", INT, BIG, "llama.block_count is 268435456, but the file has 21"},
+    {"llama", "context_length", REMOVE, 0, "llama.context_length is missing"},
+    {"llama", "context_length", INT, 0, "llama.context_length is 0, expected 1"},
+    {"llama", "context_length", INT, -1, "llama.context_length: -1 does not fit"},
+    {"llama", "context_length", STRING, 0, "llama.context_length: expected an integer"},
+    {"llama", "context_length", INT, BIG, NULL}, // the cache is as large as the user wants
+    {"llama", "feed_forward_length", REMOVE, 0, "llama.feed_forward_length is missing"},
+    {"llama", "feed_forward_length", INT, 0, "llama.feed_forward_length is 0, expected 1"},
+    {"llama", "feed_forward_length", INT, 63, "blk.0.ffn_gate.weight: expected 32 x 63 x 1, found"},
+    {"llama", "feed_forward_length", INT, BIG, "blk.0.ffn_gate.weight: expected 32 x 268435456"},
+    {"llama", "feed_forward_length", TWO_INTS, 64, "feed_forward_length differs from layer to la"},
+    {"phi3", "feed_forward_length", INT, 63, "blk.0.ffn_up.weight: expected 32 x 126 x 1, found"},
+    {"phi3", "feed_forward_length", INT, BIG, "blk.0.ffn_up.weight: expected 32 x 536870912 x 1"},
+    // heads
+    {"llama", "attention.head_count", REMOVE, 0, "llama.attention.head_count is missing"},
+    {"llama", "attention.head_count", STRING, 0, "llama.attention.head_count: expected an integer"},
+    {"llama", "attention.head_count", INT, 0, "llama.attention.head_count is 0, expected 1"},
+    {"llama", "attention.head_count", INT, 3, "head_count_kv is 2, which does not divide the 3 q"},
+    {"llama", "attention.head_count", INT, 8, "blk.0.attn_q.weight: expected 32 x 64 x 1, found"},
+    {"llama", "attention.head_count", INT, BIG, "attn_q.weight: expected 32 x 2147483648 x 1"},
+    {"llama", "attention.head_count", TWO_INTS, 4, "head_count differs from layer to layer"},
+    {"llama", "attention.head_count_kv", INT, 0, "llama.attention.head_count_kv is 0, expected 1"},
+    {"llama", "attention.head_count_kv", INT, 3, "is 3, which does not divide the 4 query heads"},
+    {"llama", "attention.head_count_kv", INT, 8, "is 8, which does not divide the 4 query heads"},
+    {"llama", "attention.head_count_kv", INT, 1,
+     "attn_k.weight: expected 32 x 8 x 1, found 32 x 16"},
+    {"llama", "attention.head_count_kv", REMOVE, 0, "attn_k.weight: expected 32 x 32 x 1, found"},
+    {"llama", "attention.key_length", INT, 0, "llama.attention.key_length is 0, expected 1"},
+    {"llama", "attention.key_length", INT, 16,
+     "attn_q.weight: expected 32 x 64 x 1, found 32 x 32"},
+    {"llama", "attention.key_length", INT, BIG, "attn_q.weight: expected 32 x 1073741824 x 1"},
+    {"llama", "attention.key_length", REMOVE, 0, NULL}, // 32 / 4
+    {"llama", "attention.value_length", INT, 4,
+     "attn_v.weight: expected 32 x 8 x 1, found 32 x 16"},
+    {"llama", "attention.value_length", INT, 0, "llama.attention.value_length is 0, expected 1"},
+    {"llama", "attention.value_length", REMOVE, 0, NULL},
+    {"phi3", "attention.head_count_kv", INT, 4, "attn_qkv.weight: expected 32 x 96 x 1, found"},
+    // numbers
+    {"llama", "attention.layer_norm_rms_epsilon", REMOVE, 0, "rms_epsilon is missing or negative"},
+    {"llama", "attention.layer_norm_rms_epsilon", FLOAT, -1e-5, "rms_epsilon is missing or negat"},
+    {"llama", "attention.layer_norm_rms_epsilon", FLOAT, -5, "is -5, expected a number from"},
+    {"llama", "attention.layer_norm_rms_epsilon", FLOAT, NAN, "nan, expected a number"},
+    {"llama", "attention.layer_norm_rms_epsilon", FLOAT, INFINITY, "is inf, expected a number"},
+    {"llama", "attention.layer_norm_rms_epsilon", INT, 1, "rms_epsilon: expected a float, found"},
+    {"llama", "attention.layer_norm_rms_epsilon", FLOAT, 0, NULL},
+    {"llama", "attention.scale", FLOAT, NAN, "llama.attention.scale is "},
+    {"granite", "embedding_scale", FLOAT, INFINITY, "granite.embedding_scale is inf"},
+    {"granite", "embedding_scale", FLOAT, -1, "granite.embedding_scale is -1, expected a number"},
+    {"granite", "residual_scale", FLOAT, NAN, "granite.residual_scale is "},
+    {"granite", "logit_scale", STRING, 0, "granite.logit_scale: expected a float, found"},
+    {"gemma2", "attn_logit_softcapping", FLOAT, -50, "attn_logit_softcapping is -50, expected"},
+    {"gemma2", "final_logit_softcapping", FLOAT, NAN, "gemma2.final_logit_softcapping is "},
+    {"gemma2", "attention.sliding_window", INT, -1, "sliding_window: -1 does not fit"},
+    {"gemma2", "attention.sliding_window", INT, 4294967295., "is 4294967295, expected 0 to 2684"},
+    // rope
+    {"llama", "rope.dimension_count", INT, 7, "is 7, expected an even number up to the head's 8"},
+    {"llama", "rope.dimension_count", INT, 10, "is 10, expected an even number up to the head's 8"},
+    {"llama", "rope.dimension_count", INT, BIG, "is 268435456, expected an even number up to the"},
+    {"llama", "rope.dimension_count", STRING, 0, "rope.dimension_count: expected an integer"},
+    {"llama", "rope.dimension_count", INT, 0, NULL},
+    {"llama", "rope.freq_base", FLOAT, 0, "llama.rope.freq_base is not above 0"},
+    {"llama", "rope.freq_base", FLOAT, -1, "llama.rope.freq_base is -1, expected a number from 0"},
+    {"llama", "rope.freq_base", FLOAT, NAN, "llama.rope.freq_base is "},
+    {"gemma3", "rope.freq_base_swa", FLOAT, 0, "rope.freq_base is not above 0"},
+    {"llama", "rope.scaling.type", STRING, 0,
+     "type is \"text\", expected none, linear, yarn or lon"},
+    {"llama", "rope.scaling.type", INT, 1, "llama.rope.scaling.type: expected a string, found"},
+    {"llama", "rope.scaling.factor", FLOAT, -2, "llama.rope.scaling.factor is -2, expected a num"},
+    {"llama", "rope.scaling.factor", FLOAT, INFINITY, "llama.rope.scaling.factor is inf"},
+    {"llama", "rope.scale_linear", FLOAT, NAN, "llama.rope.scale_linear is "},
+    {"llama", "rope.scaling.attn_factor", FLOAT, -1, "llama.rope.scaling.attn_factor is -1"},
+    {"llama", "rope.scaling.yarn_beta_fast", FLOAT, NAN, "llama.rope.scaling.yarn_beta_fast is "},
+    {"llama", "rope.scaling.yarn_beta_slow", FLOAT, -1, "rope.scaling.yarn_beta_slow is -1"},
+    {"llama", "rope.scaling.original_context_length", INT, 0, "context_length is 0, expected 1"},
+    // experts
+    {"qwen3moe", "expert_count", INT, 0, "tensor blk.0.ffn_up.weight is missing"},
+    {"qwen3moe", "expert_count", REMOVE, 0, "tensor blk.0.ffn_up.weight is missing"},
+    {"qwen3moe", "expert_count", INT, 2, "ffn_gate_inp.weight: expected 32 x 2 x 1, found 32 x 3"},
+    {"qwen3moe", "expert_count", INT, 4, "ffn_gate_inp.weight: expected 32 x 4 x 1, found 32 x 3"},
+    {"qwen3moe", "expert_count", INT, 1025, "expert_count is 1025, at most 1024 are supported"},
+    {"qwen3moe", "expert_count", INT, BIG, "expert_count is 268435456, at most 1024 are"},
+    {"qwen3moe", "expert_count", INT, -1, "qwen3moe.expert_count: -1 does not fit"},
+    {"qwen3moe", "expert_used_count", REMOVE, 0, "expert_used_count is 0 of 3 experts"},
+    {"qwen3moe", "expert_used_count", INT, 0, "expert_used_count is 0 of 3 experts"},
+    {"qwen3moe", "expert_used_count", INT, 4, "expert_used_count is 4 of 3 experts"},
+    {"qwen3moe", "expert_used_count", INT, BIG, "expert_used_count is 268435456 of 3 experts"},
+    {"qwen3moe", "expert_feed_forward_length", INT, 0, "is 0, expected 1 to 268435456"},
+    {"qwen3moe", "expert_feed_forward_length", INT, 32, "gate_exps.weight: expected 32 x 32 x 3"},
+    {"llama", "expert_count", INT, 2, "expert_used_count is 0 of 2 experts"},
+    {"llama", "expert_used_count", INT, BIG, NULL}, // means nothing without experts
+};
+
+static void apply(struct gguf_build *b, const char *key, const struct lie *l) {
+    switch (l->kind) {
+    case REMOVE:
+        build_remove(b, key);
+        break;
+    case INT:
+        build_i64(b, key, (int64_t)l->value);
+        break;
+    case FLOAT:
+        build_f32(b, key, (float)l->value);
+        break;
+    case STRING:
+        build_str(b, key, "text");
+        break;
+    case EMPTY_ARRAY:
+        build_i32s(b, key, 0, NULL);
+        break;
+    case TWO_INTS:
+        build_i32s(b, key, 2, (const int32_t[]){(int32_t)l->value, (int32_t)l->value + 1});
+        break;
+    }
+}
+
+static void test_keys(void) {
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        struct tiny t = tiny_family(lies[i].arch);
+        struct gguf_build b = tiny_build(&t);
+        apply(&b, tiny_key(&t, lies[i].key), &lies[i]);
+        if (lies[i].expected) {
+            check_refused(&b, lies[i].expected);
+        } else {
+            free(run_every_way(&b, lies[i].key, true));
+        }
+    }
+    struct tiny t = tiny_llama();
+    struct gguf_build b = tiny_build(&t);
+    build_remove(&b, "general.architecture");
+    check_refused(&b, "general.architecture is missing: not a model");
+    b = tiny_build(&t);
+    build_u32(&b, "general.architecture", 1);
+    check_refused(&b, "general.architecture: expected a string");
+    b = tiny_build(&t);
+    build_str(&b, "general.architecture", "mamba");
+    check_refused(&b, "is \"mamba\"; this engine runs llama, granite, qwen2, ");
+    t.n_head = t.n_head_kv = 64; // more heads than the embedding has room for
+    b = tiny_build(&t);
+    build_remove(&b, "llama.attention.key_length");
+    check_refused(&b, "llama.attention.head_count: 64 heads for an embedding of 32");
+    b = (struct gguf_build){0};
+    build_str(&b, "general.architecture", "llama");
+    check_refused(&b, "llama.embedding_length is missing");
+}
+
+/* Three planes for each of 1000 experts and 1000 layers, in a file of some kilobytes. */
+static void test_more_experts_than_bytes(void) {
+    struct tiny t = tiny_llama();
+    t.n_expert = t.n_used = 2;
+    struct gguf_build b = tiny_build(&t);
+    build_u32(&b, "llama.expert_count", 1000);
+    build_u32(&b, "llama.block_count", 20);
+    build_u32(&b, "llama.feed_forward_length", 1);
+    struct gguf_build small = {0};
+    for (size_t i = 0; i < b.n_kv; i++) {
+        struct build_bytes v = {0};
+        build_append(&v, b.kv[i].value.data, b.kv[i].value.len);
+        build_set(&small, b.kv[i].key, v);
+    }
+    for (int i = 0; i < 20; i++) build_tensor(&small, tiny_name(i, "x"), GGML_TYPE_F32, 1, 0, NULL);
+    build_free(&b);
+    check_refused(&small, "1000 experts in 20 layers announced in a file of ");
+}
+
+/* ---- tensors that lie ------------------------------------------------------------------------ */
+
+static void test_missing_tensors(void) {
+    static const char *const families[] = {"llama", "qwen3moe", "phi3", "gemma3"};
+    for (int f = 0; f < 4; f++) {
+        struct tiny t = tiny_family(families[f]);
+        struct gguf_build all = tiny_build(&t);
+        for (size_t i = 0; i < all.n_tensors; i++) {
+            char expected[128], name[64];
+            snprintf(name, sizeof name, "%s", all.tensors[i].name);
+            if (strcmp(name, "output.weight") == 0) continue; // the embedding serves
+            struct gguf_build b = tiny_build(&t);
+            build_remove_tensor(&b, name);
+            char *exps = strstr(name, "_exps"), *qkv = strstr(name, "_qkv");
+            if (exps) memcpy(exps, ".0.weight", sizeof ".0.weight"); // the older name
+            if (qkv) memcpy(qkv, "_q.weight", sizeof "_q.weight");   // or three instead of one
+            bool up = t.n_expert == 0 && strstr(name, "ffn_gate.weight");
+            if (up) { // then ffn_up.weight would have to hold both
+                check_refused(&b, "ffn_up.weight: expected 32 x 128 x 1, found 32 x 64 x 1");
+                continue;
+            }
+            snprintf(expected, sizeof expected, "tensor %s is missing", name);
+            check_refused(&b, expected);
+        }
+        build_free(&all);
+    }
+}
+
+/* Every dimension of every tensor one too large, and a vector as a matrix. */
+static void test_misshapen_tensors(void) {
+    static const char *const families[] = {"llama", "qwen3moe", "phi3", "qwen2", "gemma2"};
+    for (int f = 0; f < 5; f++) {
+        struct tiny t = tiny_family(families[f]);
+        struct gguf_build all = tiny_build(&t);
+        for (size_t i = 0; i < all.n_tensors; i++) {
+            for (int d = 0; d < 4; d++) {
+                const struct build_tensor *old = &all.tensors[i];
+                if (d == 1 && strcmp(old->name, "token_embd.weight") == 0 && t.tied) continue;
+                struct gguf_build b = tiny_build(&t);
+                uint64_t ne[4] = {old->ne[0], old->ne[1], old->ne[2], old->ne[3]};
+                char expected[160];
+                ne[d]++;
+                build_tensor_nd(&b, old->name, old->type, 4, ne, NULL);
+                snprintf(expected, sizeof expected, "%s: expected ", old->name);
+                if (d == 1 && strcmp(old->name, "token_embd.weight") == 0) {
+                    snprintf(expected, sizeof expected,
+                             "output.weight: expected 32 x 12 x 1, found 32 x 11 x 1");
+                }
+                check_refused(&b, expected);
+            }
+        }
+        build_free(&all);
+    }
+}
+
+struct retyped {
+    const char *tensor;
+    enum ggml_type type;
+    const char *expected;
+};
+
+static const struct retyped retypes[] = {
+    {"output_norm.weight", GGML_TYPE_F16, "output_norm.weight: expected aligned F32, found type 1"},
+    {"output_norm.weight", GGML_TYPE_Q8_0,
+     "output_norm.weight: expected aligned F32, found type 8"},
+    {"blk.1.attn_norm.weight", GGML_TYPE_BF16, "blk.1.attn_norm.weight: expected aligned F32, fou"},
+    {"blk.0.ffn_norm.weight", GGML_TYPE_F64, "blk.0.ffn_norm.weight: expected aligned F32, found"},
+    {"token_embd.weight", GGML_TYPE_IQ4_NL, "token_embd.weight: type IQ4_NL (20) is not one this"},
+    {"output.weight", GGML_TYPE_Q8_1, "output.weight: type Q8_1 (9) is not one this engine"},
+    {"blk.0.attn_q.weight", GGML_TYPE_I32, "blk.0.attn_q.weight: type I32 (26) is not one this"},
+    {"blk.1.attn_k.weight", GGML_TYPE_F64, "blk.1.attn_k.weight: type F64 (28) is not one this"},
+    {"blk.1.ffn_down.weight", GGML_TYPE_MXFP4, "blk.1.ffn_down.weight: type MXFP4 (39) is not one"},
+};
+
+static void test_types_of_tensors(void) {
+    for (size_t i = 0; i < sizeof retypes / sizeof retypes[0]; i++) {
+        const struct retyped *r = &retypes[i];
+        struct tiny t = tiny_llama();
+        struct gguf_build b = tiny_build(&t);
+        const struct build_tensor *old = build_find_tensor(&b, r->tensor);
+        uint64_t ne[2] = {old->ne[0], old->n_dims > 1 ? old->ne[1] : 0};
+        build_tensor(&b, r->tensor, r->type, ne[0], ne[1], NULL);
+        check_refused(&b, r->expected);
+    }
+    struct tiny t = tiny_llama();
+    t.n_embd = 256; // K-quants and their like have blocks of 256
+    struct gguf_build b = tiny_build(&t);
+    build_tensor(&b, "blk.0.attn_q.weight", GGML_TYPE_IQ4_XS, 256, 32, NULL);
+    check_refused(&b, "blk.0.attn_q.weight: type IQ4_XS (23) is not one this engine computes with");
+    b = tiny_build(&t);
+    build_find_tensor(&b, "blk.0.attn_q.weight")->type = 1000;
+    check_refused(&b, "blk.0.attn_q.weight: type unknown (1000) is not one this engine computes");
+}
+
+static void test_left_over_tensors(void) {
+    static const char *const names[] = {
+        "output.bias",         "blk.0.ffn_up.bias",         "blk.2.attn_norm.weight",
+        "blk.0.attn_qkv.bias", "blk.0.ffn_gate_inp.weight", "x"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct tiny t = tiny_llama();
+        struct gguf_build b = tiny_build(&t);
+        char expected[128];
+        build_tensor(&b, names[i], GGML_TYPE_F32, 32, 0, NULL);
+        snprintf(expected, sizeof expected, "tensor %s is not part of a model of llama", names[i]);
+        check_refused(&b, expected);
+    }
+}
+
+/* ---- odd but legal --------------------------------------------------------------------------- */
+
+struct odd {
+    const char *what;
+    struct tiny t;
+};
+
+static void test_odd_shapes(void) {
+    const struct odd odds[] = {
+        {"head of 100", {"llama", 11, 1, 200, 2, 1, 100, 100, 64, .seed = 2}},
+        {"head of 20", {"llama", 11, 2, 60, 3, 3, 20, 20, 44, .seed = 2}},
+        {"embedding of 48", {"llama", 11, 2, 48, 4, 2, 12, 12, 96, .seed = 2}},
+        {"one of everything", {"llama", 1, 1, 2, 1, 1, 2, 1, 1, .seed = 2}},
+        {"embedding of 1", {"llama", 3, 1, 1, 1, 1, 2, 1, 1, .seed = 2, .tied = true}},
+        {"one key head", {"llama", 11, 1, 32, 8, 1, 4, 4, 64, .seed = 2}},
+        {"no groups", {"llama", 11, 1, 32, 4, 4, 8, 8, 64, .seed = 2}},
+        {"groups of 7", {"qwen2", 11, 1, 28, 7, 1, 4, 4, 36, .seed = 2, .qkv_bias = true}},
+        {"values shorter", {"llama", 11, 2, 32, 4, 2, 16, 6, 64, .seed = 2}},
+        {"values longer", {"llama", 11, 2, 32, 4, 2, 4, 12, 64, .seed = 2}},
+        {"heads wider than the embedding", {"llama", 11, 1, 16, 4, 2, 32, 32, 64, .seed = 2}},
+        {"tied", {"llama", 11, 1, 32, 4, 2, 8, 8, 64, .seed = 2, .tied = true}},
+        {"five layers of smollm3", {"smollm3", 11, 5, 32, 4, 2, 8, 8, 64, .seed = 2}},
+        {"f16", {"llama", 11, 1, 30, 3, 1, 10, 10, 50, .type = GGML_TYPE_F16, .seed = 2}},
+        {"bf16", {"llama", 11, 1, 30, 3, 1, 10, 10, 50, .type = GGML_TYPE_BF16, .seed = 2}},
+        {"q8_0", {"llama", 11, 1, 96, 3, 1, 32, 32, 160, .type = GGML_TYPE_Q8_0, .seed = 2}},
+        {"q5_1", {"llama", 11, 1, 96, 3, 1, 32, 32, 160, .type = GGML_TYPE_Q5_1, .seed = 2}},
+        {"q4_k", {"llama", 11, 1, 256, 4, 2, 64, 64, 512, .type = GGML_TYPE_Q4_K, .seed = 2}},
+        {"q6_k", {"llama", 11, 1, 512, 4, 2, 128, 128, 256, .type = GGML_TYPE_Q6_K, .seed = 2}},
+        {"one expert", {"llama", 11, 1, 32, 4, 2, 8, 8, 64, 1, 1, .seed = 2}},
+        {"all experts", {"llama", 11, 2, 32, 4, 2, 8, 8, 64, 5, 5, .seed = 2}},
+        {"nine of seventeen", {"llama", 11, 1, 32, 4, 2, 8, 8, 20, 17, 9, .seed = 2}},
+    };
+    for (size_t i = 0; i < sizeof odds / sizeof odds[0]; i++) {
+        free(run_tiny(&odds[i].t, odds[i].what));
+    }
+}
+
+static void test_families(void) {
+    char all[256], *names = all;
+    model_families(all, sizeof all);
+    int n = 0;
+    for (char *name; (name = strtok_r(names, ", ", &names)) != NULL; n++) {
+        struct tiny t = tiny_family(name);
+        free(run_tiny(&t, name));
+    }
+    CHECK(n == 10, "%d families", n);
+    char few[8];
+    model_families(few, sizeof few);
+    CHECK(strcmp(few, "llama, ") == 0, "cut to \"%s\"", few);
+}
+
+static struct gguf_build with(const struct tiny *t, const char *key, const struct lie *l) {
+    struct gguf_build b = tiny_build(t);
+    apply(&b, tiny_key(t, key), l);
+    return b;
+}
+
+/* The first row of logits, of a model with one key set. */
+static float *with_float(const struct tiny *t, const char *key, float value) {
+    struct lie l = {.kind = FLOAT, .value = (double)value};
+    struct gguf_build b = with(t, key, &l);
+    return run_every_way(&b, key, true);
+}
+
+/* Numbers that the file may set: each must do something, except where it says nothing new. */
+static void test_numbers(void) {
+    static const struct {
+        const char *arch, *key;
+        float same, other; // same: what the default is
+    } numbers[] = {
+        {"llama", "rope.freq_base", 10000, 500000},
+        {"llama", "rope.scaling.factor", 1, 4},
+        {"llama", "rope.scale_linear", 1, 4},
+        {"llama", "rope.scaling.attn_factor", 1, 2},
+        {"llama", "attention.scale", 0.35355338f, 1},
+        {"llama", "attn_logit_softcapping", 0, 0.5f},
+        {"llama", "final_logit_softcapping", 0, 0.5f},
+        {"granite", "embedding_scale", 1, 3},
+        {"granite", "residual_scale", 1, 0.2f},
+        {"granite", "logit_scale", 1, 8},
+        {"gemma2", "attn_logit_softcapping", 50, 0.5f},
+        {"gemma2", "final_logit_softcapping", 30, 0.5f},
+        {"gemma3", "rope.freq_base_swa", 10000, 1000},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        struct tiny t = tiny_family(numbers[i].arch);
+        struct gguf_build plain = tiny_build(&t);
+        float *unset = run_every_way(&plain, numbers[i].key, true);
+        float *same = with_float(&t, numbers[i].key, numbers[i].same);
+        float *other = with_float(&t, numbers[i].key, numbers[i].other);
+        size_t bytes = N_TOKENS * (size_t)t.n_vocab * sizeof *unset;
+        CHECK(memcmp(unset, same, bytes) == 0, "%s %s", t.arch, numbers[i].key);
+        CHECK(memcmp(unset, other, bytes) != 0, "%s %s", t.arch, numbers[i].key);
+        free(unset);
+        free(same);
+        free(other);
+    }
+}
+
+/* A larger divisor makes logits smaller by as much; the embedding's scale is gone after a norm. */
+static void test_granite_scales(void) {
+    struct tiny t = tiny_family("granite");
+    float *plain = run_tiny(&t, "granite"), *eighth = with_float(&t, "logit_scale", 8);
+    for (int i = 0; i < N_TOKENS * t.n_vocab; i++) {
+        CHECK(plain[i] == 8 * eighth[i], "%g is not 8 times %g", (double)plain[i],
+              (double)eighth[i]);
+    }
+    free(plain);
+    free(eighth);
+}
+
+/* ---- one model, written down in two ways ----------------------------------------------------- */
+
+/* Rows or bytes of several tensors one after the other, into a new one; the old ones go. */
+static void join(struct gguf_build *b, const char *name, int n, const char *const *parts) {
+    struct build_bytes data = {0};
+    const struct build_tensor *first = build_find_tensor(b, parts[0]);
+    uint64_t ne[2] = {first->ne[0], 0};
+    uint32_t type = first->type;
+    bool vector = first->n_dims == 1;
+    if (vector) ne[0] = 0;
+    for (int i = 0; i < n; i++) {
+        const struct build_tensor *part = build_find_tensor(b, parts[i]);
+        ne[vector ? 0 : 1] += part->ne[vector ? 0 : 1];
+        build_append(&data, part->data.data, part->data.len);
+    }
+    for (int i = 0; i < n; i++) build_remove_tensor(b, parts[i]);
+    build_tensor(b, name, type, ne[0], ne[1], data.data);
+    free(data.data);
+}
+
+static void test_fused_tensors(void) {
+    struct tiny t = tiny_family("qwen2");
+    t.n_layer = 1;
+    struct gguf_build separate = tiny_build(&t), fused = tiny_build(&t);
+    join(
+        &fused, "blk.0.attn_qkv.weight", 3,
+        (const char *const[]){"blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_v.weight"});
+    join(&fused, "blk.0.attn_qkv.bias", 3,
+         (const char *const[]){"blk.0.attn_q.bias", "blk.0.attn_k.bias", "blk.0.attn_v.bias"});
+    join(&fused, "blk.0.ffn_up.weight", 2,
+         (const char *const[]){"blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"});
+    check_equal(&separate, &fused, t.n_vocab, "fused tensors");
+}
+
+static void test_tied_output(void) {
+    struct tiny t = tiny_llama();
+    t.tied = true;
+    struct gguf_build tied = tiny_build(&t), twice = tiny_build(&t);
+    const struct build_tensor *embd = build_find_tensor(&twice, "token_embd.weight");
+    uint64_t ne[2] = {embd->ne[0], embd->ne[1]};
+    build_tensor(&twice, "output.weight", embd->type, ne[0], ne[1],
+                 build_find_tensor(&tied, "token_embd.weight")->data.data);
+    check_equal(&tied, &twice, t.n_vocab, "tied output");
+}
+
+/* One tensor for each expert, as the first Mixtral files have it. */
+static void test_separate_experts(void) {
+    static const char *const kinds[] = {"gate", "up", "down"};
+    struct tiny t = tiny_llama();
+    t.n_layer = 1;
+    t.n_expert = 3;
+    t.n_used = 2;
+    struct gguf_build together = tiny_build(&t), apart = tiny_build(&t);
+    for (int kind = 0; kind < 3; kind++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.0.ffn_%s_exps.weight", kinds[kind]);
+        build_remove_tensor(&apart, name);
+        const struct build_tensor *all = build_find_tensor(&together, name);
+        for (int e = 0; e < 3; e++) {
+            snprintf(name, sizeof name, "blk.0.ffn_%s.%d.weight", kinds[kind], e);
+            build_tensor(&apart, name, all->type, all->ne[0], all->ne[1],
+                         all->data.data + all->data.len / 3 * (size_t)e);
+        }
+    }
+    struct gguf_build one_less = tiny_build(&t);
+    build_remove_tensor(&one_less, "blk.0.ffn_up_exps.weight");
+    check_equal(&together, &apart, t.n_vocab, "separate experts");
+    check_refused(&one_less, "tensor blk.0.ffn_up.0.weight is missing");
+}
+
+/* The dense model's feed-forward becomes expert e of layer il. */
+static void set_expert(struct gguf_build *moe, int il, int e, struct gguf_build *dense) {
+    static const char *const kinds[] = {"gate", "up", "down"};
+    for (int kind = 0; kind < 3; kind++) {
+        char rest[32];
+        snprintf(rest, sizeof rest, "ffn_%s.weight", kinds[kind]);
+        const struct build_bytes *one = &build_find_tensor(dense, tiny_name(il, rest))->data;
+        snprintf(rest, sizeof rest, "ffn_%s_exps.weight", kinds[kind]);
+        struct build_tensor *planes = build_find_tensor(moe, tiny_name(il, rest));
+        memcpy(planes->data.data + (size_t)e * one->len, one->data, one->len);
+    }
+}
+
+/* One expert is used: the model is the dense one with that expert's weights. */
+static void test_router(void) {
+    struct tiny t = tiny_llama();
+    t.n_layer = 1;
+    struct gguf_build dense = tiny_build(&t), same = tiny_build(&t);
+    t.n_expert = 3;
+    t.n_used = 1;
+    struct gguf_build tie = tiny_build(&t), routed = tiny_build(&t);
+    float router[3 * 32] = {0};
+    build_tensor(&tie, "blk.0.ffn_gate_inp.weight", GGML_TYPE_F32, 32, 3, router);
+    set_expert(&tie, 0, 0, &dense); // of equal logits the first is taken
+    check_equal(&tie, &same, t.n_vocab, "a tie between experts");
+    // logits are -x, 0 and x: expert 0 or 2 has the largest
+    router[5] = -1;
+    router[2 * 32 + 5] = 1;
+    build_tensor(&routed, "blk.0.ffn_gate_inp.weight", GGML_TYPE_F32, 32, 3, router);
+    set_expert(&routed, 0, 0, &dense);
+    set_expert(&routed, 0, 2, &dense);
+    check_equal(&routed, &dense, t.n_vocab, "the expert with the largest logit");
+}
+
+/* Two experts with the same weights are one: their shares add up to 1. */
+static void test_expert_weights(void) {
+    struct tiny t = tiny_llama();
+    struct gguf_build dense = tiny_build(&t);
+    t.n_expert = t.n_used = 2;
+    struct gguf_build moe = tiny_build(&t);
+    for (int i = 0; i < 4; i++) set_expert(&moe, i / 2, i % 2, &dense);
+    float *x = run_every_way(&dense, "dense", true), *y = run_every_way(&moe, "experts", true);
+    for (int i = 0; i < N_TOKENS * t.n_vocab; i++) {
+        CHECK(fabsf(x[i] - y[i]) < 1e-4f, "logit %d: %g, with experts %g", i, (double)x[i],
+              (double)y[i]);
+    }
+    free(x);
+    free(y);
+}
+
+static void test_keys_that_say_nothing(void) {
+    struct tiny t = tiny_llama();
+    struct gguf_build a = tiny_build(&t), b = tiny_build(&t);
+    build_u32(&b, "llama.rope.dimension_count", 8);
+    build_str(&b, "llama.rope.scaling.type", "none");
+    build_f32(&b, "llama.rope.scaling.factor", 4); // of no scaling
+    build_i32s(&b, "llama.attention.head_count_kv", 2, (const int32_t[]){2, 2});
+    build_i32s(&b, "llama.feed_forward_length", 2, (const int32_t[]){64, 64});
+    build_u64(&b, "llama.embedding_length", 32);
+    build_u8(&b, "llama.attention.head_count", 4);
+    build_f64(&b, "llama.attention.layer_norm_rms_epsilon", (double)1e-5f);
+    build_u32(&b, "llama.attention.sliding_window", 3); // which llama does not have
+    build_tensor(&b, "rope_freqs.weight", GGML_TYPE_F32, 4, 0, (const float[]){1, 1, 1, 1});
+    check_equal(&a, &b, t.n_vocab, "keys that say nothing");
+}
+
+static void test_rope(void) {
+    struct tiny t = tiny_llama();
+    struct gguf_build linear = tiny_build(&t), factors = tiny_build(&t);
+    build_str(&linear, "llama.rope.scaling.type", "linear");
+    build_f32(&linear, "llama.rope.scaling.factor", 4);
+    build_tensor(&factors, "rope_freqs.weight", GGML_TYPE_F32, 4, 0, (const float[]){4, 4, 4, 4});
+    check_equal(&linear, &factors, t.n_vocab, "linear scaling is a factor");
+
+    // without rope a token does not know where it is: the same ones everywhere, the same logits
+    t.n_vocab = 1;
+    struct gguf_build none = tiny_build(&t);
+    build_u32(&none, "llama.rope.dimension_count", 0);
+    float *rows = run_every_way(&none, "no rope", true);
+    CHECK(fabsf(rows[0] - rows[N_TOKENS - 1]) < 1e-5f, "%g, %g", (double)rows[0],
+          (double)rows[N_TOKENS - 1]);
+    free(rows);
+}
+
+/* ---- weights that are no numbers ------------------------------------------------------------- */
+
+/* Whatever the logits are, a token comes out. */
+static void check_generation(const float *rows, int n_vocab, const char *what) {
+    struct error err;
+    for (int temp = 0; temp < 2; temp++) {
+        struct sampler_params p = {
+            .repeat_penalty = 1.1f, .repeat_last_n = 64, .top_p = 0.9f, .temp = (float)temp};
+        struct sampler *s = sampler_open(&p, n_vocab, &err);
+        int32_t history[N_TOKENS] = {0};
+        for (size_t i = 0; s && rows && i < N_TOKENS; i++) {
+            int32_t id = sampler_pick(s, rows + i * (size_t)n_vocab, history, i);
+            CHECK(id >= 0 && id < n_vocab, "%s: token %d", what, id);
+            history[i] = id;
+        }
+        sampler_close(s);
+    }
+}
+
+static void test_weights_that_are_no_numbers(void) {
+    static const float values[] = {NAN, -NAN, INFINITY, -INFINITY, 3e38f, 1e-40f, -0.0f};
+    struct tiny t = tiny_family("qwen3moe");
+    struct gguf_build all = tiny_build(&t);
+    for (size_t i = 0; i < all.n_tensors; i++) {
+        for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
+            struct gguf_build b = tiny_build(&t);
+            struct build_tensor *tensor = &b.tensors[i];
+            for (size_t k = 0; k < tensor->data.len; k += v % 2 ? 4 : 28) { // all, or some
+                memcpy(tensor->data.data + k, &values[v], 4);
+            }
+            float *rows = run_every_way(&b, all.tensors[i].name, false);
+            check_generation(rows, t.n_vocab, all.tensors[i].name);
+            free(rows);
+        }
+    }
+    build_free(&all);
+}
+
+/* Scales of quantized blocks: NaN, infinity, the largest, subnormal. */
+static void test_scales_that_are_no_numbers(void) {
+    static const ggml_half scales[] = {0x7e00, 0xfe01, 0x7c00, 0xfc00, 0x7bff, 0x0001, 0x8000};
+    static const uint32_t types[] = {GGML_TYPE_Q8_0, GGML_TYPE_Q5_1, GGML_TYPE_Q4_K,
+                                     GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_F16};
+    for (size_t i = 0; i < 6 * 7; i++) {
+        struct tiny t = {"llama", 5, 1, 256, 2, 1, 16, 16, 256, .type = types[i / 7], .seed = 3};
+        struct gguf_build b = tiny_build(&t);
+        const struct ggml_type_info *info = ggml_type_info(t.type);
+        struct build_tensor *w = build_find_tensor(&b, "blk.0.ffn_gate.weight");
+        size_t at = t.type == GGML_TYPE_Q6_K ? (size_t)info->block_bytes - 2 : 0;
+        for (; at < w->data.len; at += 3 * (size_t)info->block_bytes) {
+            memcpy(w->data.data + at, &scales[i % 7], 2);
+        }
+        float *rows = run_every_way(&b, info->name, false);
+        check_generation(rows, t.n_vocab, info->name);
+        free(rows);
+    }
+}
+
+/* Settings at the edge of what floats can hold. */
+static void test_extreme_numbers(void) {
+    static const struct lie extremes[] = {
+        {"llama", "rope.freq_base", FLOAT, 1, NULL},
+        {"llama", "rope.freq_base", FLOAT, 1e-38, NULL},
+        {"llama", "rope.freq_base", FLOAT, 3e38, NULL},
+        {"llama", "rope.scaling.factor", FLOAT, 1e-38, NULL},
+        {"llama", "rope.scaling.factor", FLOAT, 3e38, NULL},
+        {"llama", "rope.scaling.yarn_beta_fast", FLOAT, 0, NULL},
+        {"llama", "rope.scaling.yarn_beta_slow", FLOAT, 3e38, NULL},
+        {"llama", "rope.scaling.original_context_length", INT, BIG, NULL},
+        {"llama", "rope.scaling.attn_factor", FLOAT, 3e38, NULL},
+        {"llama", "attention.scale", FLOAT, 3e38, NULL},
+        {"llama", "attn_logit_softcapping", FLOAT, 1e-38, NULL},
+        {"llama", "final_logit_softcapping", FLOAT, 3e38, NULL},
+        {"granite", "logit_scale", FLOAT, 1e-38, NULL},
+        {"granite", "logit_scale", FLOAT, 0, NULL},
+        {"granite", "embedding_scale", FLOAT, 0, NULL},
+        {"llama", "attention.layer_norm_rms_epsilon", FLOAT, 3e38, NULL},
+        {"gemma2", "attention.sliding_window", INT, 1, NULL},
+        {"gemma2", "attention.sliding_window", INT, BIG, NULL},
+        {"gemma3", "attention.sliding_window", INT, 3, NULL},
+    };
+    for (size_t i = 0; i < sizeof extremes / sizeof extremes[0]; i++) {
+        struct tiny t = tiny_family(extremes[i].arch);
+        for (int yarn = 0; yarn < 2; yarn++) {
+            struct gguf_build b = with(&t, extremes[i].key, &extremes[i]);
+            if (yarn) build_str(&b, tiny_key(&t, "rope.scaling.type"), "yarn");
+            float *rows = run_every_way(&b, extremes[i].key, false);
+            check_generation(rows, t.n_vocab, extremes[i].key);
+            free(rows);
+        }
+    }
+}
+
+/* ---- allocations ----------------------------------------------------------------------------- */
+
+/* What no machine has is refused, not attempted. */
+static void test_too_large(void) {
+    struct tiny t = tiny_llama();
+    struct gguf_build b = tiny_build(&t);
+    struct opened o = open_built(&b, "too large");
+    struct error err = {""};
+    struct threads *threads = threads_open(1, &err);
+    struct transformer_params p = {
+        .isa = isa_best(), .threads = threads, .n_ctx = 8, .n_batch = INT_MAX / 4};
+    CHECK(!transformer_open(&o.m, &p, &err), "a batch of 2^29");
+    CHECK(strstr(err.text, "a batch of 536870911 tokens is too large for 4 heads"), "\"%s\"",
+          err.text);
+    o.m.hp.head_dim_k = 1 << 28; // what only a file of many gigabytes could confirm
+    o.m.hp.n_head_kv = 1 << 28;
+    CHECK(transformer_kv_estimate(&o.m, 1 << 30, 1, true) == SIZE_MAX, "no overflow");
+    o.m.hp.head_dim_k = 8;
+    o.m.hp.n_head_kv = 2;
+    threads_close(threads);
+    close_opened(&o);
+}
+
+/* ---- main ------------------------------------------------------------------------------------ */
+
+/* One file per family, below 8 kB. */
+static void write_seeds(const char *dir) {
+    char all[256], *names = all, path[512];
+    model_families(all, sizeof all);
+    for (char *name; (name = strtok_r(names, ", ", &names)) != NULL;) {
+        struct tiny t = tiny_family(name);
+        bool small = t.fused || t.n_expert > 0;
+        t.n_layer = 1;
+        t.n_vocab = 5;
+        t.n_embd = small ? 16 : 32;
+        t.n_ff = small ? 8 : 32;
+        t.n_head = 2;
+        t.n_head_kv = 1;
+        t.type = small ? GGML_TYPE_F16 : GGML_TYPE_Q5_1;
+        struct gguf_build b = tiny_build(&t);
+        snprintf(path, sizeof path, "%s/%s", dir, name);
+        build_write(&b, path);
+        build_free(&b);
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc == 2) {
+        write_seeds(argv[1]);
+        return 0;
+    }
+    test_keys();
+    test_more_experts_than_bytes();
+    test_missing_tensors();
+    test_misshapen_tensors();
+    test_types_of_tensors();
+    test_left_over_tensors();
+    test_odd_shapes();
+    test_families();
+    test_numbers();
+    test_granite_scales();
+    test_fused_tensors();
+    test_tied_output();
+    test_separate_experts();
+    test_router();
+    test_expert_weights();
+    test_keys_that_say_nothing();
+    test_rope();
+    test_weights_that_are_no_numbers();
+    test_scales_that_are_no_numbers();
+    test_extreme_numbers();
+    test_too_large();
+    return test_done("test_model");
+}

@@ -1,7 +1,538 @@
-/* --info */
+/* --info: what a file is, what it needs, and whether this engine runs it. Everything that can be
+ * told is told, of files that do not run, too: of unknown architectures, of unknown types, of a
+ * vocabulary alone. */
 #include "run.h"
 
+#include <inttypes.h>
+#include <string.h>
+
+#include "chat.h"
+#include "quant.h"
+
+/* One value in the list of metadata is at most so many bytes. */
+#define MAX_SHOWN 60
+
+struct info {
+    struct session *s;
+    const struct gguf *g;
+    struct gguf_str arch;                  // general.architecture, cut to 64 bytes; may be empty
+    bool runs;                             // the model was opened; otherwise model_err says why not
+    bool fits;                             // so was the transformer; otherwise s->err
+    struct error model_err, tokenizer_err; // the latter if s->tokenizer is NULL
+    size_t n_of_type[GGML_N_TYPES + 1];    // tensors; the last: of unknown types
+    uint64_t bytes_of_type[GGML_N_TYPES + 1], params_of_type[GGML_N_TYPES + 1];
+};
+
+/* ------------------------------------------------------------------------------------ hostile text
+ */
+
+/* The bytes of the character at p that a terminal shows; 0 if it would obey it (control characters,
+ * turns of the writing direction) or the sequence is malformed. */
+static size_t shown_bytes(const char *p, size_t n) {
+    static const uint32_t least[] = {0, 0, 0xa0, 0x800, 0x10000}; // U+0080 to U+009f: controls
+    unsigned char c = (unsigned char)p[0];
+    if (c < 0x80) return c >= 0x20 && c < 0x7f;
+    size_t len = c >= 0xf0 && c < 0xf5 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 0;
+    uint32_t cp = len ? c & (0xffu >> (len + 1)) : 0;
+    if (c >= 0xf5 || len > n) return 0;
+    for (size_t i = 1; i < len; i++) {
+        if (((unsigned char)p[i] & 0xc0) != 0x80) return 0;
+        cp = cp << 6 | ((unsigned char)p[i] & 0x3f);
+    }
+    bool turns = (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
+    return cp < least[len] || turns ? 0 : len;
+}
+
+/* At most max bytes, whole characters, the others as \xNN. */
+static void put_text(struct gguf_str text, size_t max) {
+    size_t i = 0;
+    for (size_t n; i < text.len && i < max; i += n ? n : 1) {
+        n = shown_bytes(text.data + i, text.len - i);
+        if (n > 0) {
+            fwrite(text.data + i, 1, n, stdout);
+        } else if (text.data[i] == '\n') {
+            fputs("\\n", stdout);
+        } else {
+            printf("\\x%02x", (unsigned)(unsigned char)text.data[i]);
+        }
+    }
+    if (i < text.len) printf("... (%zu bytes)", text.len);
+}
+
+static void put_quoted(struct gguf_str text) {
+    putchar('"');
+    put_text(text, MAX_SHOWN);
+    putchar('"');
+}
+
+/* "6.1 MB", "8.4 M", "960" */
+struct number {
+    char text[32];
+};
+
+static struct number scaled(double n, const char *unit) {
+    static const char *const prefixes[] = {"", "k", "M", "G", "T"};
+    struct number number;
+    size_t i = 0;
+    for (; n >= 999.5 && i + 1 < sizeof prefixes / sizeof prefixes[0]; i++) n /= 1000;
+    snprintf(number.text, sizeof number.text, "%.*f%s%s%s",
+             i > 0 && n<99.95, n, i> 0 || *unit ? " " : "", prefixes[i], unit);
+    return number;
+}
+
+static void label(const char *name) {
+    printf("%-14s ", name);
+}
+
+/* --------------------------------------------------------------------------------------- metadata
+ */
+
+static const struct gguf_kv *find(const struct info *in, const char *name) {
+    char key[160];
+    snprintf(key, sizeof key, "%.*s.%s", (int)in->arch.len, in->arch.data, name);
+    return gguf_find(in->g, key);
+}
+
+static struct gguf_str find_string(const struct info *in, const char *key) {
+    struct gguf_str text = {"", 0};
+    gguf_get_str(in->g, key, &text, NULL);
+    return text;
+}
+
+static bool is_string(const struct gguf_kv *kv) {
+    return kv->elem_type == GGUF_STRING;
+}
+
+static bool is_float(const struct gguf_kv *kv) {
+    return kv->elem_type == GGUF_FLOAT32 || kv->elem_type == GGUF_FLOAT64;
+}
+
+static void put_value(const struct gguf_kv *kv) {
+    if (kv->type == GGUF_ARRAY) {
+        printf("%" PRIu64 " x %s", kv->n, gguf_type_name(kv->elem_type));
+    } else if (is_string(kv)) {
+        const uint8_t *cursor = kv->data;
+        put_quoted(gguf_next_str(&cursor));
+    } else if (is_float(kv)) {
+        printf("%g", gguf_f32_at(kv, 0));
+    } else if (kv->type == GGUF_BOOL) {
+        fputs(gguf_int_at(kv, 0) ? "true" : "false", stdout);
+    } else {
+        printf("%" PRId64, gguf_int_at(kv, 0));
+    }
+}
+
+/* If the file has the key, its value between two texts; of an array, one entry a layer, the least
+ * and the largest. */
+static bool put_known(const struct info *in, const char *before, const char *name,
+                      const char *after) {
+    const struct gguf_kv *kv = find(in, name);
+    if (!kv || kv->n == 0 || is_string(kv)) return false;
+    fputs(before, stdout);
+    if (kv->type != GGUF_ARRAY) {
+        put_value(kv);
+    } else {
+        double least = 0, largest = 0;
+        for (uint64_t i = 0; i < kv->n; i++) {
+            double v = is_float(kv) ? gguf_f32_at(kv, i) : (double)gguf_int_at(kv, i);
+            if (i == 0 || v < least) least = v;
+            if (i == 0 || v > largest) largest = v;
+        }
+        printf("%g to %g", least, largest);
+    }
+    fputs(after, stdout);
+    return true;
+}
+
+static void list_metadata(const struct info *in) {
+    printf("metadata       %zu keys\n", in->g->n_kv);
+    for (size_t i = 0; i < in->g->n_kv; i++) {
+        const struct gguf_kv *kv = &in->g->kv[i];
+        fputs("  ", stdout);
+        put_text(kv->key, 2 * MAX_SHOWN);
+        printf("%*s", kv->key.len < 44 ? 45 - (int)kv->key.len : 1, "");
+        put_value(kv);
+        putchar('\n');
+    }
+}
+
+/* ---------------------------------------------------------------------------------- file and model
+ */
+
+static void add_tensors(struct info *in) {
+    for (size_t i = 0; i < in->g->n_tensors; i++) {
+        const struct gguf_tensor *t = &in->g->tensors[i];
+        uint32_t type = ggml_type_info(t->type) ? t->type : GGML_N_TYPES;
+        in->n_of_type[type]++;
+        in->bytes_of_type[type] += t->nbytes;
+        in->params_of_type[type] += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+    }
+}
+
+static void describe_file(const struct info *in) {
+    uint32_t n_parts = 1;
+    double params = 0, bytes = 0;
+    gguf_get_u32(in->g, "split.count", &n_parts, NULL);
+    for (int type = 0; type < GGML_N_TYPES; type++) {
+        params += (double)in->params_of_type[type];
+        bytes += (double)in->bytes_of_type[type];
+    }
+    label("name");
+    put_text(find_string(in, "general.name"), MAX_SHOWN);
+    printf("\n");
+    label("file");
+    printf("%s", scaled((double)in->g->mapped_bytes, "B").text);
+    if (n_parts > 1) printf(" in %u parts", (unsigned)n_parts);
+    printf(", GGUF version %u\n", (unsigned)in->g->version);
+    label("parameters");
+    printf("%s", scaled(params + (double)in->params_of_type[GGML_N_TYPES], "").text);
+    if (params > 0) printf(", %.2f bits each", 8 * bytes / params);
+    printf("\n");
+}
+
+/* What the engine makes of general.architecture. */
+static void describe_family(const struct info *in) {
+    label("architecture");
+    put_text(in->arch, MAX_SHOWN);
+    if (in->runs) {
+        const struct family *f = in->s->model.family;
+        printf(": rope of %s, %s", f->rope_neox ? "halves" : "adjacent pairs",
+               f->gelu ? "GELU" : "SiLU");
+        if (f->embd_sqrt) printf(", embeddings times sqrt(n_embd)");
+        if (f->nope_period) printf(", every %dth layer without rope", f->nope_period);
+    }
+    printf("\n");
+}
+
+static void describe_windows(const struct info *in) {
+    const struct gguf_kv *window = find(in, "attention.sliding_window");
+    if (!window && !(in->runs && in->s->model.hp.n_window)) return;
+    label("window");
+    if (!in->runs) {
+        put_known(in, "", "attention.sliding_window", " positions\n");
+        return;
+    }
+    const struct model *m = &in->s->model;
+    int n = 0;
+    for (int il = 0; il < m->hp.n_layer; il++) n += m->layers[il].window > 0;
+    printf("%d positions in %d of %d layers\n", m->hp.n_window, n, m->hp.n_layer);
+}
+
+static void describe_rope(const struct info *in) {
+    label("rope");
+    if (in->runs) {
+        const struct hparams *hp = &in->s->model.hp;
+        printf("%d dimensions, base %g", hp->rope_dim, (double)hp->rope_base);
+        if (hp->rope_base_swa != hp->rope_base) {
+            printf(" (with a window %g)", (double)hp->rope_base_swa);
+        }
+    } else {
+        put_known(in, "", "rope.dimension_count", " dimensions");
+        put_known(in, ", base ", "rope.freq_base", "");
+    }
+    const struct gguf_kv *type = find(in, "rope.scaling.type");
+    if (type && type->type == GGUF_STRING) {
+        const uint8_t *cursor = type->data;
+        printf(", scaling ");
+        put_text(gguf_next_str(&cursor), MAX_SHOWN);
+    }
+    put_known(in, ", factor ", "rope.scaling.factor", "");
+    put_known(in, ", linear factor ", "rope.scale_linear", "");
+    put_known(in, ", original context ", "rope.scaling.original_context_length", "");
+    if (gguf_find_tensor(in->g, "rope_freqs.weight")) printf(", factors in rope_freqs.weight");
+    printf("\n");
+}
+
+static void describe_model(const struct info *in) {
+    describe_family(in);
+    if (!find(in, "block_count")) return; // a vocabulary, or nothing that we know
+    label("layers");
+    put_known(in, "", "block_count", "");
+    put_known(in, ", embedding ", "embedding_length", "");
+    put_known(in, ", feed-forward ", "feed_forward_length", "");
+    printf("\n");
+    if (put_known(in, "experts        ", "expert_count", "")) {
+        put_known(in, ", ", "expert_used_count", " used for each token");
+        put_known(in, ", feed-forward ", "expert_feed_forward_length", "");
+        put_known(in, ", ", "expert_shared_count", " shared");
+        printf("\n");
+    }
+    label("attention");
+    put_known(in, "", "attention.head_count", " heads");
+    put_known(in, ", ", "attention.head_count_kv", " of keys and values");
+    if (in->runs) {
+        const struct hparams *hp = &in->s->model.hp;
+        printf(", of %d dimensions", hp->head_dim_k);
+        if (hp->head_dim_v != hp->head_dim_k) printf(" (values %d)", hp->head_dim_v);
+    } else {
+        put_known(in, ", of ", "attention.key_length", " dimensions");
+    }
+    printf("\n");
+    describe_windows(in);
+    describe_rope(in);
+    put_known(in, "context        ", "context_length", "\n");
+}
+
+/* ------------------------------------------------------------------------------ vocabulary and
+ * chat
+ */
+
+static void put_token(const struct info *in, int32_t id) {
+    printf("%d", (int)id);
+    if (!in->s->tokenizer) return;
+    putchar(' ');
+    put_quoted(tokenizer_piece(in->s->tokenizer, id, true));
+}
+
+/* The ids that the file gives a meaning: tokenizer.ggml.bos_token_id and the like. */
+static void describe_special(const struct info *in) {
+    static const char prefix[] = "tokenizer.ggml.", suffix[] = "_token_id";
+    size_t n_prefix = sizeof prefix - 1, n_suffix = sizeof suffix - 1;
+    const char *before = "";
+    label("special");
+    for (size_t i = 0; i < in->g->n_kv; i++) {
+        const struct gguf_kv *kv = &in->g->kv[i];
+        const char *key = kv->key.data;
+        size_t len = kv->key.len;
+        if (kv->type == GGUF_ARRAY || is_string(kv) || is_float(kv)) continue;
+        if (len <= n_prefix + n_suffix || memcmp(key, prefix, n_prefix) != 0) continue;
+        if (memcmp(key + len - n_suffix, suffix, n_suffix) != 0) continue;
+        int64_t id = gguf_int_at(kv, 0);
+        fputs(before, stdout);
+        put_text((struct gguf_str){key + n_prefix, len - n_prefix - n_suffix}, MAX_SHOWN);
+        putchar(' ');
+        if (id >= 0 && id <= INT32_MAX) put_token(in, (int32_t)id);
+        before = ", ";
+    }
+    printf("\n");
+}
+
+/* Those, and tokens that are known for it. */
+static void describe_ends(const struct info *in) {
+    const struct tokenizer *t = in->s->tokenizer;
+    int n = 0;
+    label("ends a text");
+    for (int32_t id = 0; id < tokenizer_n_vocab(t) && n < 8; id++) {
+        if (!tokenizer_is_eog(t, id)) continue;
+        if (n++) fputs(", ", stdout);
+        put_token(in, id);
+    }
+    printf(n ? "\n" : "nothing\n");
+}
+
+static bool adds_bos(const struct tokenizer *t) {
+    struct token_list list = {0};
+    bool adds = tokenizer_encode(t, "", 0, true, false, &list, NULL) == 0 && list.n > 0 &&
+                list.ids[0] == tokenizer_bos(t);
+    token_list_free(&list);
+    return adds;
+}
+
+static void describe_vocabulary(const struct info *in) {
+    const struct gguf_kv *tokens = gguf_find(in->g, "tokenizer.ggml.tokens");
+    label("vocabulary");
+    if (!tokens || tokens->type != GGUF_ARRAY) {
+        printf("none\n");
+        return;
+    }
+    printf("%" PRIu64 " tokens, model ", tokens->n);
+    put_text(find_string(in, "tokenizer.ggml.model"), MAX_SHOWN);
+    struct gguf_str pre = find_string(in, "tokenizer.ggml.pre");
+    if (pre.len) printf(", pre ");
+    put_text(pre, MAX_SHOWN);
+    if (in->s->tokenizer && adds_bos(in->s->tokenizer)) printf(", texts begin with BOS");
+    printf("\n");
+    describe_special(in);
+    if (in->s->tokenizer) describe_ends(in);
+    label("chat template");
+    struct gguf_str template_text = find_string(in, "tokenizer.chat_template");
+    const struct chat_format *f = chat_detect(template_text.data, template_text.len);
+    if (f) {
+        printf("%s\n", chat_name(f));
+    } else if (template_text.len) {
+        printf("%zu bytes, not recognised\n", template_text.len);
+    } else {
+        printf("none\n");
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- types
+ */
+
+/* general.file_type, numbered as in llama.h, and the block length of the type it stands for. */
+static const struct {
+    uint32_t number;
+    const char *name;
+    int block_len;
+} file_types[] = {
+    {0, "F32", 1},        {1, "F16", 1},       {2, "Q4_0", 32},     {3, "Q4_1", 32},
+    {7, "Q8_0", 32},      {8, "Q5_0", 32},     {9, "Q5_1", 32},     {10, "Q2_K", 256},
+    {11, "Q3_K_S", 256},  {12, "Q3_K_M", 256}, {13, "Q3_K_L", 256}, {14, "Q4_K_S", 256},
+    {15, "Q4_K_M", 256},  {16, "Q5_K_S", 256}, {17, "Q5_K_M", 256}, {18, "Q6_K", 256},
+    {19, "IQ2_XXS", 256}, {20, "IQ2_XS", 256}, {21, "Q2_K_S", 256}, {22, "IQ3_XS", 256},
+    {23, "IQ3_XXS", 256}, {24, "IQ1_S", 256},  {25, "IQ4_NL", 32},  {26, "IQ3_S", 256},
+    {27, "IQ3_M", 256},   {28, "IQ2_S", 256},  {29, "IQ2_M", 256},  {30, "IQ4_XS", 256},
+    {31, "IQ1_M", 256},   {32, "BF16", 1},     {36, "TQ1_0", 256},  {37, "TQ2_0", 256},
+    {38, "MXFP4", 32},
+};
+
+/* The rows of a matrix in a file of this type are expected to be multiples of this. Without a
+ * general.file_type: of 256 if anything is. */
+static uint64_t wanted_block(const struct info *in, const char **name) {
+    uint32_t number = UINT32_MAX;
+    uint64_t longest = 1;
+    *name = NULL;
+    gguf_get_u32(in->g, "general.file_type", &number, NULL);
+    for (size_t i = 0; i < sizeof file_types / sizeof file_types[0]; i++) {
+        if (file_types[i].number != number) continue;
+        *name = file_types[i].name;
+        return (uint64_t)file_types[i].block_len;
+    }
+    for (uint32_t type = 0; type < GGML_N_TYPES; type++) {
+        uint64_t len = in->n_of_type[type] ? (uint64_t)ggml_type_info(type)->block_len : 1;
+        if (len > longest) longest = len;
+    }
+    return longest;
+}
+
+/* F32 is what quantizers leave alone (norms, the experts' router), not what they fall back to. */
+static bool is_quantized(const struct gguf_tensor *t) {
+    return t->n_dims > 1 && t->type != GGML_TYPE_F32 && ggml_type_info(t->type);
+}
+
+/* The matrices with rows of n_cols, from tensor `first` on, which is the first of them. */
+static void describe_fallback(const struct info *in, size_t first, size_t n_matrices,
+                              uint64_t block_len) {
+    size_t n = 0;
+    uint64_t n_cols = in->g->tensors[first].ne[0];
+    bool types[GGML_N_TYPES] = {false};
+    for (size_t i = first; i < in->g->n_tensors; i++) {
+        const struct gguf_tensor *t = &in->g->tensors[i];
+        if (!is_quantized(t) || t->ne[0] != n_cols) continue;
+        types[t->type] = true;
+        n++;
+    }
+    label("fell back");
+    printf("%zu of %zu matrices are", n, n_matrices);
+    const char *before = " ";
+    for (uint32_t type = 0; type < GGML_N_TYPES; type++) {
+        if (!types[type]) continue;
+        printf("%s%s", before, ggml_type_info(type)->name);
+        before = " or ";
+    }
+    printf(": rows of %" PRIu64 " are no multiple of %" PRIu64 "\n", n_cols, block_len);
+}
+
+static void describe_fallbacks(const struct info *in, uint64_t block_len) {
+    uint64_t seen[8];
+    size_t n_matrices = 0, n_seen = 0;
+    for (size_t i = 0; i < in->g->n_tensors; i++) n_matrices += is_quantized(&in->g->tensors[i]);
+    for (size_t i = 0; i < in->g->n_tensors && n_seen < sizeof seen / sizeof seen[0]; i++) {
+        const struct gguf_tensor *t = &in->g->tensors[i];
+        bool known = !is_quantized(t) || t->ne[0] % block_len == 0;
+        for (size_t k = 0; k < n_seen; k++) known = known || seen[k] == t->ne[0];
+        if (known) continue;
+        seen[n_seen++] = t->ne[0];
+        describe_fallback(in, i, n_matrices, block_len);
+    }
+}
+
+static void describe_type(const struct info *in, uint32_t type) {
+    const struct ggml_type_info *known = ggml_type_info(type);
+    double params = (double)in->params_of_type[type], bytes = (double)in->bytes_of_type[type];
+    printf("  %-12s %6zu %10s weights", known ? known->name : "unknown", in->n_of_type[type],
+           scaled(params, "").text);
+    if (known && params > 0)
+        printf(" %10s %6.2f bits each", scaled(bytes, "B").text, 8 * bytes / params);
+    printf(dequantize_supported(type) ? "\n" : "   not supported\n");
+}
+
+/* The type with most weights first. */
+static void describe_types(const struct info *in) {
+    const char *name;
+    uint64_t block_len = wanted_block(in, &name);
+    label("tensors");
+    printf("%zu", in->g->n_tensors);
+    if (name) printf(", quantized as %s", name);
+    printf("\n");
+    bool done[GGML_N_TYPES + 1] = {false};
+    for (;;) {
+        uint32_t best = GGML_N_TYPES + 1;
+        for (uint32_t type = 0; type <= GGML_N_TYPES; type++) {
+            if (in->n_of_type[type] == 0 || done[type]) continue;
+            if (best > GGML_N_TYPES || in->params_of_type[type] > in->params_of_type[best]) {
+                best = type;
+            }
+        }
+        if (best > GGML_N_TYPES) break;
+        done[best] = true;
+        describe_type(in, best);
+    }
+    describe_fallbacks(in, block_len);
+}
+
+/* ------------------------------------------------------------------------------------------
+ * verdict
+ */
+
+/* By opening it: nothing of it is touched, so that costs next to nothing. */
+static void describe_memory(struct info *in) {
+    struct session *s = in->s;
+    const struct options *o = &s->o;
+    in->fits = open_transformer(s) == 0;
+    if (!in->fits) return;
+    double kv = (double)transformer_kv_estimate(&s->model, o->n_ctx, o->n_batch, o->kv_f32);
+    label("memory");
+    printf("%s mapped, ", scaled((double)s->gguf.mapped_bytes, "B").text);
+    printf("%s %s cache at -c %d, ", scaled(kv, "B").text, o->kv_f32 ? "f32" : "f16", o->n_ctx);
+    printf("%s buffers at -b %d -t %d\n",
+           scaled((double)transformer_scratch_bytes(s->transformer), "B").text, o->n_batch,
+           threads_count(s->threads));
+}
+
+static void put_reason(const char **before, const char *text) {
+    fputs(*before, stdout);
+    put_text((struct gguf_str){text, strlen(text)}, SIZE_MAX);
+    *before = "; ";
+}
+
+static void put_verdict(const struct info *in) {
+    const char *before = ": ";
+    bool has_text = in->s->tokenizer || !gguf_find(in->g, "tokenizer.ggml.model");
+    if (in->runs && in->fits && has_text) {
+        printf(in->s->tokenizer ? "runs: yes\n" : "runs: yes, with --ids: there is no tokenizer\n");
+        return;
+    }
+    printf("runs: no");
+    if (in->g->n_tensors == 0) {
+        put_reason(&before, "a vocabulary alone, for --tokens");
+    } else if (!in->runs || !in->fits) {
+        put_reason(&before, in->runs ? in->s->err.text : in->model_err.text);
+    }
+    if (!has_text) put_reason(&before, in->tokenizer_err.text);
+    for (uint32_t type = 0; type <= GGML_N_TYPES; type++) {
+        if (in->n_of_type[type] == 0 || dequantize_supported(type)) continue;
+        printf("%s%zu tensors of type %s", before, in->n_of_type[type],
+               type < GGML_N_TYPES ? ggml_type_info(type)->name : "unknown");
+        before = "; ";
+    }
+    printf("\n");
+}
+
 int print_info(struct session *s) {
-    (void)s;
-    return USAGE("--info is not built yet");
+    struct info in = {.s = s, .g = &s->gguf};
+    if (gguf_open(&s->gguf, s->o.model, &s->err) < 0) return FAIL("%s", s->err.text);
+    in.arch = find_string(&in, "general.architecture");
+    if (in.arch.len > 64) in.arch.len = 64;
+    in.runs = model_open(&s->model, &s->gguf, &in.model_err) == 0;
+    s->tokenizer = tokenizer_open(&s->gguf, &in.tokenizer_err);
+    add_tensors(&in);
+    describe_file(&in);
+    describe_model(&in);
+    describe_vocabulary(&in);
+    describe_types(&in);
+    if (in.runs) describe_memory(&in);
+    list_metadata(&in);
+    put_verdict(&in);
+    return flush();
 }

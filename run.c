@@ -497,6 +497,7 @@ int generate(struct session *s, struct token_stream *stream, const float *logits
     double start = now();
     int status = 0;
     size_t row = (size_t)s->model.hp.n_vocab * sizeof *logits;
+    s->context_full = false;
     s->logits_hash = hash_bytes(0xcbf29ce484222325ull, logits, s->o.n_gen == 0 ? row : 0);
     for (int n = 0; status == 0 && (s->o.n_gen < 0 || n < s->o.n_gen); n++) {
         s->logits_hash = hash_bytes(s->logits_hash, logits, row);
@@ -507,10 +508,8 @@ int generate(struct session *s, struct token_stream *stream, const float *logits
         if (status == 0) status = flush();
         bool last = n + 1 == s->o.n_gen && !s->logits_file; // nobody asks for what comes after it
         if (status || last || interrupted) break;
-        if (s->n_past == s->o.n_ctx) {
-            say("the context of %d tokens is full", s->o.n_ctx);
-            break;
-        }
+        s->context_full = s->n_past == s->o.n_ctx;
+        if (s->context_full) break;
         status = forward(s, &id, 1);
         if (status == 0) status = logits_of(s, 0, &logits);
     }
@@ -639,6 +638,8 @@ static int run_text(struct session *s) {
     if (status == 0 && putchar('\n') < 0) status = EXIT_FAILED;
     if (status == 0) status = flush();
     if (status == 0) status = close_logits_file(s);
+    if (s->context_full)
+        say("the context of %d tokens is full: -c N makes room for more", s->o.n_ctx);
     if (!s->o.quiet && (status == 0 || interrupted)) print_stats(s);
     if (s->o.json) print_json(s);
     return status;

@@ -35,6 +35,7 @@ struct session {
     struct token_list tokens;  // prompt, then what was generated
     size_t n_prompt, n_reused; // n_reused of the prompt were in the cache before it was read
     int n_past;                // positions in the cache
+    bool context_full;         // and so generation ended
     FILE *logits_file;
     uint64_t logits_hash;
     double start, load_s, prompt_s, gen_s;
@@ -74,8 +75,8 @@ int logits_of(struct session *s, int i, const float **logits);
 
 /* What of the checked prompt is not in the cache; the logits after it. */
 int run_prompt(struct session *s, const float **logits);
-/* Appends tokens to the prompt and prints them, until -n, an end of text, a full context (which is
- * said) or an interruption. */
+/* Appends tokens to the prompt and prints them, until -n, an end of text, a full context or an
+ * interruption. */
 int generate(struct session *s, struct token_stream *stream, const float *logits);
 
 void print_stats(const struct session *s);

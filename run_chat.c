@@ -1,7 +1,370 @@
-/* --chat: a conversation on a terminal. */
+/* --chat: a conversation, on a terminal or through a pipe. Before every answer the conversation so
+ * far is written out in the model's format; what of it the cache holds already is not read again.
+ * A control token that is spelled out in a message counts as one: formats do not escape. */
 #include "run.h"
 
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "chat.h"
+
+struct chat {
+    struct session *s;
+    const struct chat_format *format;
+    struct chat_message *messages; // the contents are malloc'ed
+    size_t n_messages, capacity;
+    bool terminal; // messages are typed
+    char *line;    // what getline keeps
+    size_t line_capacity;
+    int n_written; // positions written to since the cache was last begun anew
+};
+
+/* -------------------------------------------------------------------------------- the conversation
+ */
+
+static void drop_message(struct chat *c) {
+    free((char *)c->messages[--c->n_messages].content);
+}
+
+static bool has_system(const struct chat *c) {
+    return c->n_messages > 0 && strcmp(c->messages[0].role, "system") == 0;
+}
+
+/* Takes text over. */
+static int insert_message(struct chat *c, size_t at, const char *role, char *text) {
+    if (text && c->n_messages == c->capacity) {
+        size_t capacity = c->capacity ? 2 * c->capacity : 16;
+        struct chat_message *larger = realloc(c->messages, capacity * sizeof *larger);
+        if (larger) {
+            c->messages = larger;
+            c->capacity = capacity;
+        }
+    }
+    if (!text || c->n_messages == c->capacity) {
+        free(text);
+        return FAIL("out of memory for message %zu", c->n_messages + 1);
+    }
+    memmove(c->messages + at + 1, c->messages + at, (c->n_messages - at) * sizeof *c->messages);
+    c->messages[at] = (struct chat_message){role, text};
+    c->n_messages++;
+    return 0;
+}
+
+/* An empty text: no system message. */
+static int set_system(struct chat *c, const char *text) {
+    if (has_system(c)) {
+        free((char *)c->messages[0].content);
+        c->n_messages--;
+        memmove(c->messages, c->messages + 1, c->n_messages * sizeof *c->messages);
+    }
+    return *text ? insert_message(c, 0, "system", strdup(text)) : 0;
+}
+
+/* What was generated becomes a message; zero bytes, which a message cannot hold, are left out. */
+static int keep_answer(struct chat *c) {
+    struct session *s = c->s;
+    size_t len = 0;
+    for (size_t i = s->n_prompt; i < s->tokens.n; i++) {
+        len += tokenizer_piece(s->tokenizer, s->tokens.ids[i], false).len;
+    }
+    char *text = malloc(len + 1), *end = text;
+    for (size_t i = s->n_prompt; text && i < s->tokens.n; i++) {
+        struct gguf_str piece = tokenizer_piece(s->tokenizer, s->tokens.ids[i], false);
+        for (size_t k = 0; k < piece.len; k++) {
+            if (piece.data[k]) *end++ = piece.data[k];
+        }
+    }
+    if (text) *end = '\0';
+    return insert_message(c, c->n_messages, "assistant", text);
+}
+
+/* ------------------------------------------------------------------------------------- the answer
+ */
+
+static int encode_conversation(struct chat *c, struct token_list *prompt) {
+    struct session *s = c->s;
+    char *text;
+    int32_t bos = tokenizer_bos(s->tokenizer);
+    if (chat_render(c->format, c->messages, c->n_messages, true, &text, &s->err) < 0 ||
+        tokenizer_encode(s->tokenizer, text, strlen(text), true, true, prompt, &s->err) < 0) {
+        free(text);
+        return FAIL("%s", s->err.text);
+    }
+    free(text);
+    if (prompt->n > 1 && bos >= 0 && prompt->ids[0] == bos && prompt->ids[1] == bos) {
+        prompt->n--; // the format begins with BOS, too
+        memmove(prompt->ids, prompt->ids + 1, prompt->n * sizeof *prompt->ids);
+    }
+    return 0;
+}
+
+static bool has_window(const struct session *s) {
+    for (int il = 0; il < s->model.hp.n_layer; il++) {
+        int window = s->model.layers[il].window;
+        if (window > 0 && window < s->o.n_ctx) return true;
+    }
+    return false;
+}
+
+/* The conversation as it is in the cache usually begins the new prompt; an answer that is not the
+ * tokens its text is read as, or a new system message, makes them differ from there on. Layers with
+ * a window keep it and n_batch positions more, so that one can go back as many; further back, all
+ * is read anew. The last token always is: for its logits. */
+static void keep_prefix(struct chat *c, const struct token_list *prompt) {
+    struct session *s = c->s;
+    int same = 0;
+    while (same < s->n_past && (size_t)same + 1 < prompt->n &&
+           s->tokens.ids[same] == prompt->ids[same]) {
+        same++;
+    }
+    if (c->n_written - same > s->o.n_batch && has_window(s)) same = 0;
+    if (same == 0) c->n_written = 0;
+    s->n_past = same;
+}
+
+/* The first Ctrl-C sets `interrupted`, a second one before that was noticed kills. */
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    interrupted = 1;
+}
+
+static void await_interrupt(const struct chat *c) {
+    if (!c->terminal) return; // main's way: a message, and the end
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    interrupted = 0;
+    sigaction(SIGINT, &action, NULL);
+}
+
+static int generate_answer(struct chat *c) {
+    struct session *s = c->s;
+    struct token_stream stream;
+    const float *logits;
+    token_stream_begin(&stream, s->tokenizer, false);
+    int status = run_prompt(s, &logits);
+    if (status == 0) status = generate(s, &stream, logits);
+    int written = s->n_past + (interrupted ? s->o.n_batch : 0); // a batch may have been cut short
+    if (written > c->n_written) c->n_written = written;
+    if (status == 0 || interrupted) status = print(token_stream_end(&stream));
+    if (status == 0 && putchar('\n') < 0) status = EXIT_FAILED;
+    return status == 0 ? flush() : status;
+}
+
+/* Answers the last message. What cannot be answered is forgotten: on a terminal one goes on. */
+static int answer(struct chat *c) {
+    struct session *s = c->s;
+    struct token_list prompt = {0};
+    int status = encode_conversation(c, &prompt);
+    if (status || prompt.n >= (size_t)s->o.n_ctx) {
+        if (!status) {
+            say("the conversation has %zu tokens, the context holds %d: /reset begins a new one, "
+                "-c N makes room for more",
+                prompt.n, s->o.n_ctx);
+        }
+        token_list_free(&prompt);
+        drop_message(c);
+        return status || !c->terminal ? EXIT_FAILED : 0;
+    }
+    keep_prefix(c, &prompt);
+    token_list_free(&s->tokens);
+    s->tokens = prompt;
+    status = check_prompt(s);
+    if (status == 0) status = generate_answer(c);
+    if (status || (interrupted && !c->terminal)) return EXIT_FAILED;
+    if (s->context_full) {
+        say("the context of %d tokens is full: /reset begins a new conversation, -c N makes room "
+            "for more",
+            s->o.n_ctx);
+    }
+    if (interrupted && s->tokens.n == s->n_prompt) {
+        drop_message(c);
+        fputs("(stopped before an answer; the message is forgotten)\n", stderr);
+        return 0;
+    }
+    return keep_answer(c);
+}
+
+/* --------------------------------------------------------------------------------------- messages
+ */
+
+enum input { INPUT_TEXT, INPUT_STOPPED, INPUT_END, INPUT_FAILED };
+
+/* One line without its end, into c->line. */
+static enum input read_line(struct chat *c, const char *marker) {
+    if (c->terminal) fputs(marker, stderr);
+    errno = 0;
+    ssize_t len = getline(&c->line, &c->line_capacity, stdin);
+    if (len < 0 && interrupted) {
+        clearerr(stdin);
+        return c->terminal ? INPUT_STOPPED : INPUT_END;
+    }
+    if (len < 0 && ferror(stdin)) {
+        say("standard input: %s", strerror(errno));
+        return INPUT_FAILED;
+    }
+    if (len < 0) return INPUT_END;
+    size_t n = strlen(c->line); // less than len: a zero byte ends the line
+    if (n > 0 && c->line[n - 1] == '\n') n--;
+    if (n > 0 && c->line[n - 1] == '\r') n--;
+    c->line[n] = '\0';
+    return INPUT_TEXT;
+}
+
+/* Lines up to the first that does not end in a backslash; *text is malloc'ed. */
+static enum input read_message(struct chat *c, char **text) {
+    size_t len = 0;
+    *text = NULL;
+    for (bool more = true; more;) {
+        enum input input = read_line(c, len ? ". " : "> ");
+        if (input == INPUT_END && *text) break; // the backslash was the last
+        if (input != INPUT_TEXT) {
+            free(*text);
+            return input;
+        }
+        size_t n = strlen(c->line);
+        more = n > 0 && c->line[n - 1] == '\\';
+        if (more) c->line[n - 1] = '\n';
+        char *longer = realloc(*text, len + n + 1);
+        if (!longer) {
+            free(*text);
+            say("out of memory for a message of %zu bytes", len + n);
+            return INPUT_FAILED;
+        }
+        *text = longer;
+        memcpy(longer + len, c->line, n + 1);
+        len += n;
+    }
+    return INPUT_TEXT;
+}
+
+static const char help[] = "/reset          begin a new conversation (the system message stays)\n"
+                           "/system TEXT    change the system message (without a text: have none)\n"
+                           "/stats          tokens per second of the last answer, memory\n"
+                           "/quit           leave, as Ctrl-D does\n"
+                           "A line that ends in \\ goes on in the next one. Ctrl-C stops an "
+                           "answer, and leaves if pressed\n"
+                           "twice where a message is expected.\n";
+
+/* -1: go on; otherwise the exit status. */
+static int run_command(struct chat *c, const char *text) {
+    if (strcmp(text, "/quit") == 0) return 0;
+    if (strcmp(text, "/reset") == 0) {
+        while (c->n_messages > (size_t)has_system(c)) drop_message(c);
+    } else if (strcmp(text, "/system") == 0 || strncmp(text, "/system ", 8) == 0) {
+        if (set_system(c, text + 7 + strspn(text + 7, " ")) != 0) return EXIT_FAILED;
+    } else if (strcmp(text, "/stats") == 0 && c->s->tokens.n > 0) {
+        print_stats(c->s);
+    } else if (strcmp(text, "/stats") == 0) {
+        fputs("(no answer yet)\n", stderr);
+    } else {
+        if (strcmp(text, "/help") != 0) say("%s is not a command:", text);
+        fputs(help, stderr);
+    }
+    return -1;
+}
+
+/* As above. Takes text over. */
+static int take_message(struct chat *c, char *text) {
+    int status = -1;
+    if (*text == '/') {
+        status = run_command(c, text);
+        free(text);
+    } else if (*text == '\0') {
+        free(text);
+    } else {
+        status = insert_message(c, c->n_messages, "user", text);
+        if (status == 0) status = answer(c);
+        if (status == 0) status = -1;
+    }
+    return status;
+}
+
+static int converse(struct chat *c) {
+    for (int n_stops = 0;;) {
+        char *text;
+        int status = -1;
+        await_interrupt(c);
+        switch (read_message(c, &text)) {
+        case INPUT_TEXT:
+            n_stops = 0;
+            status = take_message(c, text);
+            break;
+        case INPUT_STOPPED:
+            interrupted = 0;
+            fputs(++n_stops < 2 ? "\n(Ctrl-C again leaves)\n" : "\n", stderr);
+            if (n_stops == 2) status = 0;
+            break;
+        case INPUT_END:
+            if (c->terminal) fputc('\n', stderr);
+            status = 0;
+            break;
+        case INPUT_FAILED:
+            status = EXIT_FAILED;
+        }
+        if (status >= 0) return status;
+    }
+}
+
+/* --------------------------------------------------------------------------------- open and close
+ */
+
+static int choose_format(struct chat *c) {
+    struct session *s = c->s;
+    struct gguf_str text;
+    char names[1024];
+    chat_names(names, sizeof names);
+    int found = gguf_get_str(&s->gguf, "tokenizer.chat_template", &text, &s->err);
+    if (found < 0) return FAIL("%s: %s", s->o.model, s->err.text);
+    if (!found) {
+        return FAIL("%s has no chat template: choose the format its model was trained with, "
+                    "--template and one of %s",
+                    s->o.model, names);
+    }
+    c->format = chat_detect(text.data, text.len);
+    if (c->format) return 0;
+    return FAIL("%s: its chat template (tokenizer.chat_template) is not recognised: choose the "
+                "nearest format, --template and one of %s",
+                s->o.model, names);
+}
+
+static int open_chat(struct chat *c) {
+    struct session *s = c->s;
+    struct options *o = &s->o;
+    if (o->prompt || o->prompt_file || o->ids || o->logits) {
+        return USAGE("--chat reads messages from standard input: -p, -f, --ids and --logits have "
+                     "no place there");
+    }
+    if (o->chat_template && !(c->format = chat_find(o->chat_template))) {
+        char names[1024];
+        chat_names(names, sizeof names);
+        return USAGE("--template: \"%s\" is none of %s", o->chat_template, names);
+    }
+    int status = open_model(s);
+    if (status == 0) status = open_tokenizer(s);
+    if (status == 0 && !c->format) status = choose_format(c);
+    if (status == 0) status = open_transformer(s);
+    if (status == 0) status = open_sampler(s);
+    if (status == 0 && o->system) status = set_system(c, o->system);
+    if (!o->gen_given) o->n_gen = -1;
+    s->load_s = now() - s->start;
+    return status;
+}
+
 int run_chat(struct session *s) {
-    (void)s;
-    return USAGE("--chat is not built yet");
+    struct chat c = {.s = s, .terminal = isatty(STDIN_FILENO)};
+    int status = open_chat(&c);
+    if (status == 0 && c.terminal) {
+        signal(SIGTERM, SIG_DFL); // between messages nobody looks at `interrupted`
+        if (!s->o.quiet) {
+            fprintf(stderr, "%s, format %s, context %d; /help tells more, Ctrl-D leaves\n",
+                    s->o.model, chat_name(c.format), s->o.n_ctx);
+        }
+    }
+    if (status == 0) status = converse(&c);
+    if (status == 0 && s->o.json && s->tokens.n > 0) print_json(s);
+    while (c.n_messages > 0) drop_message(&c);
+    free(c.messages);
+    free(c.line);
+    return status;
 }

@@ -36,8 +36,9 @@ struct isa {
 
     int panel_rows;  // rows of a panel
     int tile_tokens; // most tokens of one tile() call
-    /* Decodes n_rows <= panel_rows rows, columns k0.. k0 + kc, into panel: kc / LANES steps of
-     * panel_rows x LANES weights in lane order. Missing rows are filled with anything finite. */
+    /* Decodes n_rows <= panel_rows rows, columns k0 .. k0 + kc, into panel, kc padded to LANE_GROUP
+     * x panel_rows weights in the order in which tile() wants them; missing rows repeat the last.
+     */
     void (*panel[GGML_N_TYPES])(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
                                 float *panel);
     /* acc[t][r][lane] += panel x token t, for n_tokens <= tile_tokens tokens at x + t * x_stride,

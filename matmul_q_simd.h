@@ -10,16 +10,28 @@
 #include "isa.h"
 #include "simd.h"
 
-#define N_VEC 2 // vectors of rows in flight in a gemv: two hide the latency of the FMA chain
 #define PREFETCH_BYTES 4096
+#define VEC_FLOATS (SIMD_ROWS * LANES)
+/* A tile is TILE_VECS vectors of rows x TILE_TOKENS tokens, its sums in registers; a panel is
+ * several tiles of rows, so that activations come from L2 once for all of them: 12 or 24 kB of
+ * weights in L1. */
+#if defined(SIMD_AVX512)
+#define TILE_VECS 6 // x 4 tokens = 24 sums of 32 registers
+#define PANEL_TILES 2
+#else
+#define TILE_VECS 3 // x 4 tokens = 12 sums of 16 registers
+#define PANEL_TILES 4
+#endif
+#define PANEL_VECS (TILE_VECS * PANEL_TILES)
+#define PANEL_ROWS (PANEL_VECS * SIMD_ROWS)
+#define TILE_TOKENS 4
 
 SIMD_BEGIN
 
 struct sink {
     vf acc;         // gemv: the running sums
-    const float *x; // gemv: activations of the next step
-    float *panel;   // panel: where the next step goes, NULL in a gemv
-    size_t panel_step;
+    const float *x; // gemv: activations of the block
+    float *panel;   // panel: where the block goes; NULL in a gemv
 };
 
 /* SIMD_ROWS rows at one block: p the first, p + stride the second. */
@@ -30,31 +42,29 @@ struct block {
     vi high;                // high bits not used yet
 };
 
-INLINE void emit(struct sink *s, vf w) {
+INLINE void emit(struct sink *s, int step, vf w) {
     if (s->panel) {
-        vf_store(s->panel, w);
-        s->panel += s->panel_step;
+        vf_store(s->panel + step * TILE_VECS * VEC_FLOATS, w);
     } else {
-        s->acc = vf_fma(w, vf_load8(s->x), s->acc);
-        s->x += LANES;
+        s->acc = vf_fma(w, vf_load8(s->x + step * LANES), s->acc);
     }
 }
 
 /* 32 weights w = scale * q + offset, q unsigned bytes. */
-INLINE void emit_unsigned(struct sink *s, vi q, vf scale, vf offset) {
+INLINE void emit_unsigned(struct sink *s, int step, vi q, vf scale, vf offset) {
     const vi byte = vi_set1(255);
-    emit(s, vf_fma(scale, vf_from_vi(vi_and(q, byte)), offset));
-    emit(s, vf_fma(scale, vf_from_vi(vi_and(VI_SHR(q, 8), byte)), offset));
-    emit(s, vf_fma(scale, vf_from_vi(vi_and(VI_SHR(q, 16), byte)), offset));
-    emit(s, vf_fma(scale, vf_from_vi(VI_SHR(q, 24)), offset));
+    emit(s, step, vf_fma(scale, vf_from_vi(vi_and(q, byte)), offset));
+    emit(s, step + 1, vf_fma(scale, vf_from_vi(vi_and(VI_SHR(q, 8), byte)), offset));
+    emit(s, step + 2, vf_fma(scale, vf_from_vi(vi_and(VI_SHR(q, 16), byte)), offset));
+    emit(s, step + 3, vf_fma(scale, vf_from_vi(VI_SHR(q, 24)), offset));
 }
 
 /* 32 weights w = scale * q, q signed bytes. */
-INLINE void emit_signed(struct sink *s, vi q, vf scale) {
-    emit(s, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 24), 24))));
-    emit(s, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 16), 24))));
-    emit(s, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 8), 24))));
-    emit(s, vf_mul(scale, vf_from_vi(VI_SAR(q, 24))));
+INLINE void emit_signed(struct sink *s, int step, vi q, vf scale) {
+    emit(s, step, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 24), 24))));
+    emit(s, step + 1, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 16), 24))));
+    emit(s, step + 2, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 8), 24))));
+    emit(s, step + 3, vf_mul(scale, vf_from_vi(VI_SAR(q, 24))));
 }
 
 /* n is a constant wherever this is called; the switch makes it an immediate at -O0 too. */
@@ -84,7 +94,7 @@ INLINE void f32_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vf w[4];
     vf_lanes((const float *)(const void *)b->p, b->stride, w);
-    for (int i = 0; i < 4; i++) emit(s, w[i]);
+    for (int i = 0; i < 4; i++) emit(s, i, w[i]);
 }
 
 INLINE void q8_0_begin(struct block *b) {
@@ -92,38 +102,37 @@ INLINE void q8_0_begin(struct block *b) {
 }
 INLINE void q8_0_unit(struct block *b, int u, struct sink *s) {
     (void)u;
-    emit_signed(s, vi_load32(b->p + offsetof(block_q8_0, qs), b->stride), b->scale[0]);
+    emit_signed(s, 0, vi_load32(b->p + offsetof(block_q8_0, qs), b->stride), b->scale[0]);
 }
 
 INLINE void q5_1_begin(struct block *b) {
-    b->scale[0] = vf_half(b->p, b->stride);
-    b->offset[0] = vf_half(b->p + offsetof(block_q5_1, m), b->stride);
+    vf_half2(b->p, b->stride, &b->scale[0], &b->offset[0]);
 }
 INLINE void q5_1_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vi low = vi_nibbles(b->p + offsetof(block_q5_1, qs), b->stride);
     vi high = vi_bits_to_16(b->p + offsetof(block_q5_1, qh), b->stride);
-    emit_unsigned(s, vi_or(low, high), b->scale[0], b->offset[0]);
+    emit_unsigned(s, 0, vi_or(low, high), b->scale[0], b->offset[0]);
 }
 
-/* The eight 6-bit scales and mins of Q4_K and Q5_K, four at a time in the bytes of a word: see
- * get_scale_min_k4 in quant.c. Offsets are -(dmin * m). */
+/* The eight 6-bit scales and mins of Q4_K and Q5_K: of the 12 bytes, as three words w0 w1 w2, w0
+ * and w1 hold the low four scales and mins in 6 bits of each byte; the high four have their low 4
+ * bits in w2 and their high 2 bits on top of w0 and w1 (get_scale_min_k4 in quant.c). Unpacked in
+ * place into scales 0-3, scales 4-7, mins 0-3, mins 4-7. Offsets are -(dmin * m). */
 INLINE void k4_scales(struct block *b, size_t scales_at) {
-    uint32_t sc[2][SIMD_ROWS], m[2][SIMD_ROWS];
-    for (int r = 0; r < SIMD_ROWS; r++) {
-        uint32_t w[3];
-        memcpy(w, b->p + scales_at + (size_t)r * b->stride, sizeof w);
-        sc[0][r] = w[0] & 0x3f3f3f3f;
-        m[0][r] = w[1] & 0x3f3f3f3f;
-        sc[1][r] = (w[2] & 0x0f0f0f0f) | (w[0] >> 2 & 0x30303030);
-        m[1][r] = (w[2] >> 4 & 0x0f0f0f0f) | (w[1] >> 2 & 0x30303030);
-    }
-    vf d = vf_half(b->p, b->stride);
-    vf dmin = vf_mul(vf_half(b->p + 2, b->stride), vf_from_vi(vi_set1(-1)));
-    for (int i = 0; i < 2; i++) {
-        b->scale[i] = vf_mul(d, vf_from_vi(vi_bytes4(sc[i])));
-        b->offset[i] = vf_mul(dmin, vf_from_vi(vi_bytes4(m[i])));
-    }
+    const int six = 0x3f3f3f3f, four = 0x0f0f0f0f, top = 0x30303030;
+    vi w = vi_load16(b->p + scales_at, b->stride); // the last word is the quants' and is not used
+    vi low = vi_and(vi_shrv(VI_PICK4(w, 0, 2, 1, 2), vi_set4(0, 0, 0, 4)),
+                    vi_set4(six, four, six, four));
+    vi high = vi_and(VI_SHR(VI_PICK4(w, 0, 0, 1, 1), 2), vi_set4(0, top, 0, top));
+    vi all = vi_or(low, high);
+    vf d, dmin;
+    vf_half2(b->p, b->stride, &d, &dmin);
+    dmin = vf_mul(dmin, vf_from_vi(vi_set1(-1)));
+    b->scale[0] = vf_mul(d, vf_from_vi(vi_widen4(all, 0)));
+    b->scale[1] = vf_mul(d, vf_from_vi(vi_widen4(all, 4)));
+    b->offset[0] = vf_mul(dmin, vf_from_vi(vi_widen4(all, 8)));
+    b->offset[1] = vf_mul(dmin, vf_from_vi(vi_widen4(all, 12)));
 }
 
 INLINE void q4_K_begin(struct block *b) {
@@ -134,8 +143,9 @@ INLINE void q4_K_unit(struct block *b, int u, struct sink *s) {
     vi q = vi_load32(b->p + offsetof(block_q4_K, qs) + 32 * u, b->stride);
     vf scale = b->scale[u / 2], offset = b->offset[u / 2];
     int j = 2 * (u % 2);
-    emit_unsigned(s, vi_and(q, nibble), splat4(scale, j), splat4(offset, j));
-    emit_unsigned(s, vi_and(VI_SHR(q, 4), nibble), splat4(scale, j + 1), splat4(offset, j + 1));
+    emit_unsigned(s, 8 * u, vi_and(q, nibble), splat4(scale, j), splat4(offset, j));
+    emit_unsigned(s, 8 * u + 4, vi_and(VI_SHR(q, 4), nibble), splat4(scale, j + 1),
+                  splat4(offset, j + 1));
 }
 
 INLINE void q5_K_begin(struct block *b) {
@@ -150,17 +160,16 @@ INLINE void q5_K_unit(struct block *b, int u, struct sink *s) {
     b->high = VI_SHR(b->high, 2);
     vf scale = b->scale[u / 2], offset = b->offset[u / 2];
     int j = 2 * (u % 2);
-    emit_unsigned(s, lo, splat4(scale, j), splat4(offset, j));
-    emit_unsigned(s, hi, splat4(scale, j + 1), splat4(offset, j + 1));
+    emit_unsigned(s, 8 * u, lo, splat4(scale, j), splat4(offset, j));
+    emit_unsigned(s, 8 * u + 4, hi, splat4(scale, j + 1), splat4(offset, j + 1));
 }
 
 /* 16 weights share a scale: the first four lanes have one, the last four the next. */
 INLINE void q6_K_begin(struct block *b) {
     vf d = vf_half(b->p + offsetof(block_q6_K, d), b->stride);
-    const uint8_t *scales = b->p + offsetof(block_q6_K, scales);
-    for (int i = 0; i < 2; i++) {
-        b->scale[i] = vf_mul(d, vf_from_vi(vi_scales8(scales + 8 * i, b->stride)));
-    }
+    vi scales = vi_load16(b->p + offsetof(block_q6_K, scales), b->stride);
+    b->scale[0] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 0)));
+    b->scale[1] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 8)));
 }
 INLINE void q6_K_unit(struct block *b, int u, struct sink *s) {
     const vi nibble = bytes_set1(15), bits45 = bytes_set1(0x30), bias = bytes_set1(32);
@@ -175,8 +184,8 @@ INLINE void q6_K_unit(struct block *b, int u, struct sink *s) {
         q1 = vi_or(vi_and(VI_SHR(q1, 4), nibble), vi_and(VI_SHR(b->high, 2), bits45));
     }
     int j = 2 * (u % 2);
-    emit_signed(s, vi_sub8(q0, bias), splat4(b->scale[u / 2], j));
-    emit_signed(s, vi_sub8(q1, bias), splat4(b->scale[u / 2], j + 1));
+    emit_signed(s, 8 * u, vi_sub8(q0, bias), splat4(b->scale[u / 2], j));
+    emit_signed(s, 8 * u + 4, vi_sub8(q1, bias), splat4(b->scale[u / 2], j + 1));
 }
 
 /* ------------------------------------------------------------------------- loops over the blocks
@@ -191,54 +200,59 @@ INLINE struct block block_at(const struct matrix *w, int64_t row, int64_t last, 
     return b;
 }
 
+INLINE void begin_ahead(struct block *b, size_t block_bytes, begin_fn *begin) {
+    for (size_t line = 0; line < block_bytes; line += 64) {
+        __builtin_prefetch(b->p + PREFETCH_BYTES + line);
+        if (SIMD_ROWS > 1) __builtin_prefetch(b->p + b->stride + PREFETCH_BYTES + line);
+    }
+    begin(b);
+}
+
+/* Two vectors of rows side by side: their chains of FMAs hide each other's latency. Written out
+ * twice, as compilers keep variables in registers, but not always arrays. */
 INLINE void gemv_blocks(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y,
                         int block_len, size_t block_bytes, begin_fn *begin, unit_fn *unit) {
-    int n_blocks = (int)(w->n_cols / block_len);
-    for (int r = 0; r < n_rows; r += N_VEC * SIMD_ROWS) {
-        struct block b[N_VEC];
-        struct sink s[N_VEC];
-        for (int v = 0; v < N_VEC; v++) {
-            b[v] = block_at(w, row + r + v * SIMD_ROWS, row + n_rows - 1, 0);
-            s[v] = (struct sink){.acc = vf_zero(), .x = x};
-        }
-        for (int i = 0; i < n_blocks; i++) {
-            for (int v = 0; v < N_VEC; v++) {
-                for (size_t line = 0; line < block_bytes; line += 64) {
-                    __builtin_prefetch(b[v].p + PREFETCH_BYTES + line);
-                    if (SIMD_ROWS > 1) {
-                        __builtin_prefetch(b[v].p + b[v].stride + PREFETCH_BYTES + line);
-                    }
-                }
-                begin(&b[v]);
-            }
-            for (int v = 0; v < N_VEC; v++) unit(&b[v], 0, &s[v]);
+    int64_t last = row + n_rows - 1, n_blocks = w->n_cols / block_len;
+    for (int r = 0; r < n_rows; r += 2 * SIMD_ROWS) {
+        struct block b0 = block_at(w, row + r, last, 0);
+        struct block b1 = block_at(w, row + r + SIMD_ROWS, last, 0);
+        struct sink s0 = {.acc = vf_zero(), .x = x}, s1 = s0;
+        for (int64_t i = 0; i < n_blocks; i++) {
+            begin_ahead(&b0, block_bytes, begin);
+            begin_ahead(&b1, block_bytes, begin);
+            unit(&b0, 0, &s0);
+            unit(&b1, 0, &s1);
             if (block_len == QK_K) {
-                for (int v = 0; v < N_VEC; v++) unit(&b[v], 1, &s[v]);
-                for (int v = 0; v < N_VEC; v++) unit(&b[v], 2, &s[v]);
-                for (int v = 0; v < N_VEC; v++) unit(&b[v], 3, &s[v]);
+                unit(&b0, 1, &s0);
+                unit(&b1, 1, &s1);
+                unit(&b0, 2, &s0);
+                unit(&b1, 2, &s1);
+                unit(&b0, 3, &s0);
+                unit(&b1, 3, &s1);
             }
-            for (int v = 0; v < N_VEC; v++) b[v].p += block_bytes;
+            b0.p += block_bytes;
+            b1.p += block_bytes;
+            s0.x += block_len;
+            s1.x += block_len;
         }
-        float sums[N_VEC * SIMD_ROWS];
-        for (int v = 0; v < N_VEC; v++) vf_sums(s[v].acc, sums + v * SIMD_ROWS);
-        for (int i = 0; i < N_VEC * SIMD_ROWS && r + i < n_rows; i++) y[r + i] = sums[i];
+        float sums[2 * SIMD_ROWS];
+        vf_sums(s0.acc, sums);
+        vf_sums(s1.acc, sums + SIMD_ROWS);
+        for (int i = 0; i < 2 * SIMD_ROWS && r + i < n_rows; i++) y[r + i] = sums[i];
     }
 }
 
-#if defined(SIMD_AVX512)
-#define PANEL_VECS 6 // x 4 tokens = 24 accumulators of 32 registers
-#else
-#define PANEL_VECS 3 // x 4 tokens = 12 accumulators of 16 registers
-#endif
-#define PANEL_ROWS (PANEL_VECS * SIMD_ROWS)
-#define TILE_TOKENS 4
-#define VEC_FLOATS (SIMD_ROWS * LANES)
+/* Where vector v of rows begins: tile after tile, step after step, vector after vector. */
+INLINE float *panel_vec(float *panel, int v, int kc) {
+    int padded = (kc + LANE_GROUP - 1) / LANE_GROUP * LANE_GROUP;
+    return panel + v / TILE_VECS * padded * TILE_VECS * SIMD_ROWS + v % TILE_VECS * VEC_FLOATS;
+}
 
 INLINE void panel_blocks(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
                          float *panel, int block_len, size_t block_bytes, begin_fn *begin,
                          unit_fn *unit) {
     for (int v = 0; v < PANEL_VECS; v++) {
-        struct sink s = {.panel = panel + v * VEC_FLOATS, .panel_step = PANEL_VECS * VEC_FLOATS};
+        struct sink s = {.panel = panel_vec(panel, v, kc)};
         struct block b = block_at(w, row + v * SIMD_ROWS, row + n_rows - 1,
                                   (size_t)(k0 / block_len) * block_bytes);
         for (int k = 0; k < kc; k += block_len) {
@@ -250,6 +264,7 @@ INLINE void panel_blocks(const struct matrix *w, int64_t row, int n_rows, int64_
                 unit(&b, 3, &s);
             }
             b.p += block_bytes;
+            s.panel += block_len / LANES * TILE_VECS * VEC_FLOATS;
         }
     }
 }
@@ -287,7 +302,7 @@ INLINE void any_columns(const struct matrix *w, int64_t row, int64_t last, int64
     for (int k = 0; k < padded; k += LANE_GROUP) {
         vf v[4];
         vf_lanes(buffer[0] + k, sizeof buffer[0], v);
-        for (int i = 0; i < 4; i++) emit(s, v[i]);
+        for (int i = 0; i < 4; i++) emit(s, k / LANES + i, v[i]);
     }
 }
 
@@ -304,6 +319,7 @@ static void gemv_any(const struct matrix *w, int64_t row, int n_rows, const floa
         struct sink s = {.acc = vf_zero(), .x = x};
         for (int64_t k = 0; k < w->n_cols; k += KC) {
             any_columns(w, row + r, row + n_rows - 1, k, columns_left(w->n_cols, k), &s);
+            s.x += KC;
         }
         float sums[SIMD_ROWS];
         vf_sums(s.acc, sums);
@@ -318,7 +334,7 @@ static void panel_any(const struct matrix *w, int64_t row, int n_rows, int64_t k
         return;
     }
     for (int v = 0; v < PANEL_VECS; v++) {
-        struct sink s = {.panel = panel + v * VEC_FLOATS, .panel_step = PANEL_VECS * VEC_FLOATS};
+        struct sink s = {.panel = panel_vec(panel, v, kc)};
         any_columns(w, row + v * SIMD_ROWS, row + n_rows - 1, k0, kc, &s);
     }
 }
@@ -328,23 +344,23 @@ static void panel_any(const struct matrix *w, int64_t row, int n_rows, int64_t k
 
 INLINE void tile_n(float *acc, const float *panel, const float *x, size_t x_stride, int kc,
                    int n_tokens) {
-    vf sum[TILE_TOKENS][PANEL_VECS];
+    vf sum[TILE_TOKENS][TILE_VECS];
     for (int t = 0; t < n_tokens; t++) {
-        for (int v = 0; v < PANEL_VECS; v++) {
+        for (int v = 0; v < TILE_VECS; v++) {
             sum[t][v] = vf_load(acc + (t * PANEL_VECS + v) * VEC_FLOATS);
         }
     }
     for (int k = 0; k < kc; k += LANES) {
-        vf xt[TILE_TOKENS];
-        for (int t = 0; t < n_tokens; t++) xt[t] = vf_load8(x + (size_t)t * x_stride + k);
-        for (int v = 0; v < PANEL_VECS; v++) {
-            vf w = vf_load(panel + v * VEC_FLOATS);
-            for (int t = 0; t < n_tokens; t++) sum[t][v] = vf_fma(w, xt[t], sum[t][v]);
+        vf w[TILE_VECS]; // with one x and the sums: all registers there are
+        for (int v = 0; v < TILE_VECS; v++) w[v] = vf_load(panel + v * VEC_FLOATS);
+        for (int t = 0; t < n_tokens; t++) {
+            vf xt = vf_load8(x + (size_t)t * x_stride + k);
+            for (int v = 0; v < TILE_VECS; v++) sum[t][v] = vf_fma(w[v], xt, sum[t][v]);
         }
-        panel += PANEL_VECS * VEC_FLOATS;
+        panel += TILE_VECS * VEC_FLOATS;
     }
     for (int t = 0; t < n_tokens; t++) {
-        for (int v = 0; v < PANEL_VECS; v++) {
+        for (int v = 0; v < TILE_VECS; v++) {
             vf_store(acc + (t * PANEL_VECS + v) * VEC_FLOATS, sum[t][v]);
         }
     }
@@ -352,19 +368,23 @@ INLINE void tile_n(float *acc, const float *panel, const float *x, size_t x_stri
 
 static void tile(float *acc, const float *panel, const float *x, size_t x_stride, int kc,
                  int n_tokens) {
-    switch (n_tokens) {
-    case 1:
-        tile_n(acc, panel, x, x_stride, kc, 1);
-        break;
-    case 2:
-        tile_n(acc, panel, x, x_stride, kc, 2);
-        break;
-    case 3:
-        tile_n(acc, panel, x, x_stride, kc, 3);
-        break;
-    default:
-        tile_n(acc, panel, x, x_stride, kc, TILE_TOKENS);
-        break;
+    for (int i = 0; i < PANEL_TILES; i++) {
+        switch (n_tokens) {
+        case 1:
+            tile_n(acc, panel, x, x_stride, kc, 1);
+            break;
+        case 2:
+            tile_n(acc, panel, x, x_stride, kc, 2);
+            break;
+        case 3:
+            tile_n(acc, panel, x, x_stride, kc, 3);
+            break;
+        default:
+            tile_n(acc, panel, x, x_stride, kc, TILE_TOKENS);
+            break;
+        }
+        acc += TILE_VECS * VEC_FLOATS;
+        panel += kc * TILE_VECS * SIMD_ROWS;
     }
 }
 

@@ -108,25 +108,56 @@ INLINE vi vi_load32(const uint8_t *p, size_t stride) {
     return _mm512_inserti64x4(first,
                               _mm256_loadu_si256((const __m256i *)(const void *)(p + stride)), 1);
 }
-/* One half of each row, in all 8 lanes of the row. */
+/* A half of each row, in all 8 lanes of the row. */
 INLINE vf vf_half(const uint8_t *p, size_t stride) {
-    uint16_t a, b;
+    int16_t a, b;
     memcpy(&a, p, 2);
     memcpy(&b, p + stride, 2);
-    return _mm512_insertf32x8(_mm512_set1_ps(_cvtsh_ss(a)), _mm256_set1_ps(_cvtsh_ss(b)), 1);
+    return _mm512_cvtph_ps(_mm256_set_m128i(_mm_set1_epi16(b), _mm_set1_epi16(a)));
 }
-/* 4 unsigned bytes of each row as integers, twice. */
-INLINE vi vi_bytes4(const uint32_t bytes[2]) {
-    int a = (int)bytes[0], b = (int)bytes[1];
-    return _mm512_cvtepu8_epi32(_mm_setr_epi32(a, a, b, b));
+/* Two neighbouring halves of each row, likewise. */
+INLINE void vf_half2(const uint8_t *p, size_t stride, vf *first, vf *second) {
+    int32_t a, b;
+    memcpy(&a, p, 4);
+    memcpy(&b, p + stride, 4);
+    vf both = _mm512_cvtph_ps(_mm256_set_m128i(_mm_set1_epi32(b), _mm_set1_epi32(a)));
+    *first = _mm512_moveldup_ps(both);
+    *second = _mm512_movehdup_ps(both);
 }
-/* 8 signed bytes of each row as integers: those of even index, then those of odd index. */
-INLINE vi vi_scales8(const uint8_t *p, size_t stride) {
-    int64_t a, b;
-    memcpy(&a, p, 8);
-    memcpy(&b, p + stride, 8);
-    const __m128i order = _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
-    return _mm512_cvtepi8_epi32(_mm_shuffle_epi8(_mm_set_epi64x(b, a), order));
+/* 16 bytes of each row, the same in both halves of its lanes. */
+INLINE vi vi_load16(const uint8_t *p, size_t stride) {
+    __m256i a = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)p));
+    __m256i b =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(p + stride)));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
+}
+#define SIMD_FOUR_TIMES(v) _mm512_broadcast_i32x4(v)
+#define SIMD_TWICE(lo, hi)                                                                         \
+    _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(hi, lo)), _mm256_set_m128i(hi, lo), \
+                       1)
+/* Four integers, repeated. */
+INLINE vi vi_set4(int a, int b, int c, int d) {
+    return SIMD_FOUR_TIMES(_mm_setr_epi32(a, b, c, d));
+}
+INLINE vi vi_shrv(vi a, vi n) {
+    return _mm512_srlv_epi32(a, n);
+}
+/* Of every 4 integers: a, b, c, d (0..3). */
+#define VI_PICK4(v, a, b, c, d) \
+    _mm512_shuffle_epi32(v, (_MM_PERM_ENUM)((a) | (b) << 2 | (c) << 4 | (d) << 6))
+/* Bytes n .. n + 3 of every 16, as unsigned integers. */
+INLINE vi vi_widen4(vi v, int n) {
+    const int zero = (int)0x80808000;
+    return _mm512_shuffle_epi8(v,
+                               vi_set4(zero | n, zero | (n + 1), zero | (n + 2), zero | (n + 3)));
+}
+/* Bytes n, n + 2, n + 4, n + 6 of every 16, then in the row's other half n + 1, n + 3 ..., as
+ * signed integers. */
+INLINE vi vi_widen_pairs(vi v, int n) {
+    const int at = n << 24 | 0x808080, two = 2 << 24, one = 1 << 24;
+    __m128i even = _mm_setr_epi32(at, at + two, at + 2 * two, at + 3 * two);
+    vi order = SIMD_TWICE(even, _mm_add_epi32(even, _mm_set1_epi32(one)));
+    return _mm512_srai_epi32(_mm512_shuffle_epi8(v, order), 24);
 }
 /* 16 bytes of each row, and the same again shifted right by 4 bits. */
 INLINE vi vi_nibbles(const uint8_t *p, size_t stride) {
@@ -265,19 +296,39 @@ INLINE vi vi_load32(const uint8_t *p, size_t stride) {
 }
 INLINE vf vf_half(const uint8_t *p, size_t stride) {
     (void)stride;
-    uint16_t a;
+    int16_t a;
     memcpy(&a, p, 2);
-    return _mm256_set1_ps(_cvtsh_ss(a));
+    return _mm256_cvtph_ps(_mm_set1_epi16(a));
 }
-INLINE vi vi_bytes4(const uint32_t bytes[1]) {
-    return _mm256_cvtepu8_epi32(_mm_set1_epi32((int)bytes[0]));
-}
-INLINE vi vi_scales8(const uint8_t *p, size_t stride) {
+INLINE void vf_half2(const uint8_t *p, size_t stride, vf *first, vf *second) {
     (void)stride;
-    int64_t a;
-    memcpy(&a, p, 8);
-    const __m128i order = _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return _mm256_cvtepi8_epi32(_mm_shuffle_epi8(_mm_cvtsi64_si128(a), order));
+    int32_t a;
+    memcpy(&a, p, 4);
+    vf both = _mm256_cvtph_ps(_mm_set1_epi32(a));
+    *first = _mm256_moveldup_ps(both);
+    *second = _mm256_movehdup_ps(both);
+}
+INLINE vi vi_load16(const uint8_t *p, size_t stride) {
+    (void)stride;
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+INLINE vi vi_set4(int a, int b, int c, int d) {
+    return _mm256_setr_epi32(a, b, c, d, a, b, c, d);
+}
+INLINE vi vi_shrv(vi a, vi n) {
+    return _mm256_srlv_epi32(a, n);
+}
+#define VI_PICK4(v, a, b, c, d) _mm256_shuffle_epi32(v, (a) | (b) << 2 | (c) << 4 | (d) << 6)
+INLINE vi vi_widen4(vi v, int n) {
+    const int zero = (int)0x80808000;
+    return _mm256_shuffle_epi8(v,
+                               vi_set4(zero | n, zero | (n + 1), zero | (n + 2), zero | (n + 3)));
+}
+INLINE vi vi_widen_pairs(vi v, int n) {
+    const int at = n << 24 | 0x808080, two = 2 << 24, one = 1 << 24;
+    vi order = _mm256_setr_epi32(at, at + two, at + 2 * two, at + 3 * two, at + one, at + one + two,
+                                 at + one + 2 * two, at + one + 3 * two);
+    return _mm256_srai_epi32(_mm256_shuffle_epi8(v, order), 24);
 }
 INLINE vi vi_nibbles(const uint8_t *p, size_t stride) {
     (void)stride;
@@ -440,18 +491,46 @@ INLINE vf vf_half(const uint8_t *p, size_t stride) {
     (void)stride;
     uint16_t a;
     memcpy(&a, p, 2);
-    return vf_set1(fp16_to_fp32(a));
+    float32x4_t v = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(a)));
+    return (vf){v, v};
 }
-INLINE vi vi_bytes4(const uint32_t bytes[1]) {
-    uint8x8_t b = vreinterpret_u8_u32(vdup_n_u32(bytes[0]));
-    int32x4_t v = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(b))));
+INLINE void vf_half2(const uint8_t *p, size_t stride, vf *first, vf *second) {
+    *first = vf_half(p, stride);
+    *second = vf_half(p + 2, stride);
+}
+INLINE vi vi_load16(const uint8_t *p, size_t stride) {
+    (void)stride;
+    int32x4_t v = vreinterpretq_s32_u8(vld1q_u8(p));
     return (vi){v, v};
 }
-INLINE vi vi_scales8(const uint8_t *p, size_t stride) {
-    (void)stride;
-    const uint8x8_t order = vcreate_u8(0x0705030106040200);
-    int16x8_t s = vmovl_s8(vreinterpret_s8_u8(vtbl1_u8(vld1_u8(p), order)));
-    return (vi){vmovl_s16(vget_low_s16(s)), vmovl_high_s16(s)};
+INLINE vi vi_set4(int a, int b, int c, int d) {
+    const int32_t four[4] = {a, b, c, d};
+    return (vi){vld1q_s32(four), vld1q_s32(four)};
+}
+INLINE int32x4_t simd_shrv4(int32x4_t a, int32x4_t n) {
+    return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(n)));
+}
+INLINE vi vi_shrv(vi a, vi n) {
+    return (vi){simd_shrv4(a.lo, n.lo), simd_shrv4(a.hi, n.hi)};
+}
+INLINE int32x4_t simd_table(int32x4_t v, int32x4_t order) {
+    return vreinterpretq_s32_u8(vqtbl1q_u8(vreinterpretq_u8_s32(v), vreinterpretq_u8_s32(order)));
+}
+INLINE vi vi_table(vi v, vi order) {
+    return (vi){simd_table(v.lo, order.lo), simd_table(v.hi, order.hi)};
+}
+#define SIMD_DWORD(n) (0x03020100 + 0x04040404 * (n))
+#define VI_PICK4(v, a, b, c, d) \
+    vi_table(v, vi_set4(SIMD_DWORD(a), SIMD_DWORD(b), SIMD_DWORD(c), SIMD_DWORD(d)))
+INLINE vi vi_widen4(vi v, int n) {
+    const int zero = (int)0x80808000;
+    return vi_table(v, vi_set4(zero | n, zero | (n + 1), zero | (n + 2), zero | (n + 3)));
+}
+INLINE vi vi_widen_pairs(vi v, int n) {
+    const int at = n << 24 | 0x808080, two = 2 << 24, one = 1 << 24;
+    vi order = vi_set4(at, at + two, at + 2 * two, at + 3 * two);
+    order.hi = vaddq_s32(order.hi, vdupq_n_s32(one));
+    return vi_sar(vi_table(v, order), 24);
 }
 INLINE vi vi_nibbles(const uint8_t *p, size_t stride) {
     (void)stride;

@@ -340,7 +340,7 @@ static const float *bind_vector(struct binder *b, const char *format, enum need 
 
 static struct matrix rows_of(const struct matrix *w, int64_t row, int64_t n_rows) {
     struct matrix part = *w;
-    part.data += (size_t)row * w->row_bytes;
+    if (w->data) part.data += (size_t)row * w->row_bytes; // else binding has failed
     part.n_rows = n_rows;
     return part;
 }

@@ -309,15 +309,13 @@ static int parse_ids(struct session *s) {
     int limit = s->model.hp.n_vocab;
     for (const char *p = s->o.ids; *p;) {
         char *end;
+        if (strchr(" ,\t\n", *p)) {
+            p++;
+            continue;
+        }
         errno = 0;
         long long id = strtoll(p, &end, 10);
-        if (end == p) {
-            if (strchr(" ,\t\n", *p)) {
-                p++;
-                continue;
-            }
-            return USAGE("--ids: expected numbers, found \"%.20s\"", p);
-        }
+        if (end == p) return USAGE("--ids: expected numbers, found \"%.20s\"", p);
         if (errno || id < 0 || id >= limit) {
             return USAGE("--ids: %.*s is not a token, expected 0 to %d", (int)(end - p), p,
                          limit - 1);

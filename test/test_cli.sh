@@ -1,0 +1,273 @@
+#!/bin/sh
+# The command line of ./run: exit status and messages, what goes where, and the same text every way.
+# RUN is the program; it runs in the repository's root.
+set -u
+RUN=${RUN:-./run}
+demo=demo/tales-Q5_K_M.gguf
+model=test/data/models/llama-q2k.gguf # 512 tokens, context 256
+vocab=test/data/vocab.gguf
+passed=0
+failed=0
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' INT TERM
+
+# Sanitizers make everything ten times slower.
+case $RUN in
+*/release/*) n_gen=100 ;;
+*) n_gen=10 ;;
+esac
+
+# Where the system has it, a hang fails instead of hanging the test.
+if command -v timeout >/dev/null 2>&1; then
+    limit() { timeout 120 "$@"; }
+else
+    limit() { "$@"; }
+fi
+
+ok() {
+    passed=$((passed + 1))
+}
+
+# fail WHAT: with what the last command said.
+fail() {
+    failed=$((failed + 1))
+    echo "test_cli.sh: $1"
+    sed 's/^/    /' "$tmp/err" | head -n 5
+}
+
+# is WHAT EXPECTED FOUND
+is() {
+    if [ "$2" = "$3" ]; then ok; else fail "$1: expected \"$2\", found \"$3\""; fi
+}
+
+# same WHAT FILE FILE
+same() {
+    if cmp -s "$2" "$3"; then ok; else fail "$1: not the same"; fi
+}
+
+# says WHAT TEXT: standard error has it.
+says() {
+    if grep -qF -e "$2" "$tmp/err"; then ok; else fail "$1: expected \"$2\""; fi
+}
+
+# run STATUS ARGUMENTS...: output to $tmp/out, messages to $tmp/err.
+run() {
+    expected=$1
+    shift
+    limit "$RUN" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+    is "run $*: status" "$expected" $?
+}
+
+# refused STATUS TEXT ARGUMENTS...: no output, one line that says the text.
+refused() {
+    text=$2
+    status=$1
+    shift 2
+    run "$status" "$@"
+    says "run $*" "$text"
+    is "run $*: lines of messages" 1 $(($(wc -l <"$tmp/err")))
+    is "run $*: bytes of output" 0 $(($(wc -c <"$tmp/out")))
+}
+
+# ---- usage ----------------------------------------------------------------------------------------
+
+run 2
+says "no arguments" "usage: ./run MODEL.gguf"
+run 0 --help
+is "--help goes to standard output" 0 $(($(wc -c <"$tmp/err")))
+grep -q -e '--perplexity FILE' "$tmp/out" || fail "--help: no --perplexity"
+run 0 -h
+run 0 --version
+grep -q '^kq.c [0-9.]*$' "$tmp/out" || fail "--version: $(cat "$tmp/out")"
+
+refused 2 "--frobnicate is not an option" $model --frobnicate
+refused 2 "-x is not an option" -x $model
+refused 2 "-- is not an option" $model --
+refused 2 "one model at a time" $model $model -p a
+refused 2 "-p, -f and --ids exclude each other" $model -p a -f "$0"
+refused 2 "-p, -f and --ids exclude each other" $model -p a --ids 1
+refused 2 "--verify runs --reference by itself" $model -p a --verify --reference
+for option in -p -f --ids -n -c -t -b --temp --top-k --top-p --min-p --repeat-penalty -s --kv --isa \
+    --logits --perplexity; do
+    refused 2 "$option needs a value" $model $option
+done
+for option in -n -c -t -b --temp --top-k --top-p --min-p --repeat-penalty -s; do
+    for value in "" x 1x "1 " 0x1g nan 99999999999999999999 -2; do
+        refused 2 "$option: expected " $model -p a $option "$value"
+    done
+done
+for option in -c -t -b; do refused 2 "$option: expected " $model -p a $option 0; done
+refused 2 "-t: expected 1 to 1024, found \"1025\"" $model -p a -t 1025
+refused 2 "--top-p: expected a number from 0 to 1, found \"1.1\"" $model -p a --top-p 1.1
+refused 2 "--kv: expected f16 or f32, found \"f64\"" $model -p a --kv f64
+refused 2 "--isa: expected an instruction set" $model -p a --isa sse9
+refused 2 "--act: expected " $model -p a --act 7
+
+# ---- files ----------------------------------------------------------------------------------------
+
+: >"$tmp/empty"
+cp test/test_cli.sh "$tmp/text"
+mkdir "$tmp/directory"
+refused 1 "No such file or directory" "$tmp/none" -p a
+refused 1 "is empty, expected a GGUF file" "$tmp/empty" -p a
+refused 1 "not a GGUF file: it begins with" "$tmp/text" -p a
+refused 1 "is a directory, expected a file" "$tmp/directory" -p a
+refused 1 "is a device or a pipe, expected a file" /dev/null -p a
+mkfifo "$tmp/fifo" && refused 1 "is a device or a pipe, expected a file" "$tmp/fifo" -p a
+cp $vocab "$tmp/unreadable" && chmod 000 "$tmp/unreadable"
+if [ -r "$tmp/unreadable" ]; then
+    echo "SKIP an unreadable file (this user reads everything)"
+else
+    refused 1 "Permission denied" "$tmp/unreadable" -p a
+fi
+size=$(($(wc -c <$demo)))
+for bytes in 1 3 4 20 24 100 5000 100000 $((size / 2)) $((size - 1)); do
+    head -c $bytes $demo >"$tmp/cut"
+    refused 1 "$tmp/cut" "$tmp/cut" -p a
+done
+says "a model cut by a byte" "truncated?"
+refused 1 "No such file or directory" $model -f "$tmp/none"
+refused 1 "Is a directory" $model -f "$tmp/directory"
+refused 1 "No such file or directory" $model -p a --logits "$tmp/none/logits"
+refused 1 "llama.embedding_length is missing" $vocab -p a
+
+# ---- prompts and lengths --------------------------------------------------------------------------
+
+run 0 $vocab --tokens -p "hello a b"
+is "--tokens of a vocabulary" "1 293 427 271 274 286 287" "$(cat "$tmp/out")"
+run 0 $vocab --tokens -p ""
+is "--tokens of nothing" "1" "$(cat "$tmp/out")"
+run 0 $vocab --tokens -f $vocab
+is "--tokens: lines for any bytes" 1 $(($(wc -l <"$tmp/out")))
+printf 'hello a b' | limit "$RUN" $vocab --tokens >"$tmp/out" 2>"$tmp/err"
+is "--tokens of standard input" "1 293 427 271 274 286 287" "$(cat "$tmp/out")"
+
+refused 2 "--ids: 512 is not a token, expected 0 to 511" $model --ids "1 512"
+refused 2 "--ids: -1 is not a token" $model --ids "1 -1"
+refused 2 "--ids: 99999999999999999999 is not a token" $model --ids 99999999999999999999
+refused 2 "--ids: expected numbers, found \"x 2\"" $model --ids "1 x 2"
+refused 1 "the prompt is empty" $model --ids ""
+refused 1 "the prompt has 5 tokens, the context holds 4: give a larger -c" $model --ids "1 5 6 7 8" -c 4
+run 0 $model --ids "1,5,7" -n 2
+cp "$tmp/out" "$tmp/commas"
+run 0 $model --ids "1 5 7" -n 2
+same "--ids with commas" "$tmp/commas" "$tmp/out"
+
+run 0 $demo -p "Once upon a time" -n 0
+is "-n 0: the prompt alone" "Once upon a time" "$(cat "$tmp/out")"
+run 0 $demo -p "Once upon a time" -n 0 -q
+is "-n 0 -q: nothing" "" "$(cat "$tmp/out")"
+is "-q: no statistics" 0 $(($(wc -c <"$tmp/err")))
+run 0 $demo -p "Once upon a time" -n 8
+says "statistics" "generated       8 tokens"
+run 0 $demo -p "Once upon a time" -n -1 -c 20
+says "-n -1" "the context of 20 tokens is full"
+run 0 $demo -p "Once upon a time" -n 5 -q
+cp "$tmp/out" "$tmp/from_p"
+printf 'Once upon a time' >"$tmp/prompt"
+run 0 $demo -f "$tmp/prompt" -n 5 -q
+same "-f" "$tmp/from_p" "$tmp/out"
+limit "$RUN" $demo -n 5 -q <"$tmp/prompt" >"$tmp/out" 2>"$tmp/err"
+same "standard input" "$tmp/from_p" "$tmp/out"
+
+# ---- outputs --------------------------------------------------------------------------------------
+
+run 0 $model --ids "1 5 7 9" -n 0 --logits "$tmp/logits" -q
+is "--logits of a prompt of 4: bytes" $((4 * 512 * 4)) $(($(wc -c <"$tmp/logits")))
+run 0 $model --ids "1 5 7 9" -n 3 --logits "$tmp/more" -q -b 1
+is "--logits and 3 generated: bytes" $((7 * 512 * 4)) $(($(wc -c <"$tmp/more")))
+head -c 8192 "$tmp/more" >"$tmp/first"
+same "--logits of the prompt" "$tmp/logits" "$tmp/first"
+
+run 0 $model --ids "1 5 7" -n 3 --json
+tail -n 1 "$tmp/err" >"$tmp/json"
+pair='"[a-z0-9_]+": ("[a-z0-9_]*"|[0-9]+(\.[0-9]+)?)'
+grep -qE "^\{$pair(, $pair)*\}\$" "$tmp/json" || fail "--json: $(cat "$tmp/json")"
+for key in prompt_tokens prompt_tok_s gen_tokens gen_tok_s load_s mapped_bytes kv_bytes \
+    scratch_bytes peak_anon_bytes isa threads logits_hash; do
+    grep -q "\"$key\": " "$tmp/json" || fail "--json: no $key in $(cat "$tmp/json")"
+done
+grep -q '"prompt_tokens": 3, .*"gen_tokens": 3, .*"logits_hash": "[0-9a-f]\{16\}"' "$tmp/json" ||
+    fail "--json: $(cat "$tmp/json")"
+
+if [ -c /dev/full ]; then
+    run 1 $model --ids "1 5" -n 2 -q --logits /dev/full
+    says "--logits to a full device" "/dev/full: No space left on device"
+    for mode in "-n 5" "--tokens" "--info"; do
+        # shellcheck disable=SC2086 # two words
+        limit "$RUN" $demo -p "Once upon a time" $mode >/dev/full 2>"$tmp/err"
+        is "$mode to a full device: status" 1 $?
+        says "$mode to a full device" "No space left on device"
+    done
+    limit "$RUN" --help >/dev/full 2>"$tmp/err"
+    is "--help to a full device: status" 1 $?
+else
+    echo "SKIP a full device (there is no /dev/full)"
+fi
+{
+    limit "$RUN" $demo -p "Once upon a time" -n 400 2>"$tmp/err"
+    echo $? >"$tmp/status"
+} | head -c 10 >"$tmp/out"
+is "a closed pipe: status" 1 "$(cat "$tmp/status")"
+says "a closed pipe" "standard output: Broken pipe"
+
+# ---- the same text every way ----------------------------------------------------------------------
+
+limit "$RUN" $demo --tokens -f demo/heldout.txt 2>"$tmp/err" | cut -d ' ' -f 1-150 >"$tmp/ids"
+ids=$(cat "$tmp/ids")
+is "a prompt of 150 tokens" 150 $(($(wc -w <"$tmp/ids")))
+
+# text OPTIONS...: the text and the hash of all logits that led to it
+text() {
+    run 0 $demo --ids "$ids" -n $n_gen -q --json "$@"
+    sed 's/.*"logits_hash"/"logits_hash"/' "$tmp/err" >>"$tmp/out"
+}
+text -t 1
+cp "$tmp/out" "$tmp/text"
+for options in "-t 2" "-t 3" "-b 1" "-b 7 -t 3" "-b 256" --reference "--reference -b 7 -t 1" \
+    "--isa portable" "--isa avx2" "--isa avx512" "--isa neon" "-c 400" "-n $n_gen"; do
+    # shellcheck disable=SC2086 # several words
+    set -- $options
+    if [ "$1" = --isa ] && ! "$RUN" $vocab --tokens -p a "$@" >"$tmp/out" 2>"$tmp/err"; then
+        says "$options" "--isa: expected an instruction set"
+        [ "$2" = neon ] || [ "$2" = portable ] || echo "SKIP $2 (cpu)"
+        continue
+    fi
+    text "$@"
+    same "text with $options" "$tmp/text" "$tmp/out"
+done
+text --kv f32
+if cmp -s "$tmp/text" "$tmp/out"; then fail "--kv f32: the logits of f16"; else ok; fi
+run 0 $demo -p "Once upon a time" -n 8 --verify
+says "--verify" "all logits equal the reference's, bit for bit"
+
+# ---- seeds ----------------------------------------------------------------------------------------
+
+run 0 $demo -p "Once upon a time" -n 30 --temp 1 -s 7 -q
+cp "$tmp/out" "$tmp/seven"
+run 0 $demo -p "Once upon a time" -n 30 --temp 1 -s 7 -q -t 1
+same "the same seed" "$tmp/seven" "$tmp/out"
+run 0 $demo -p "Once upon a time" -n 30 --temp 1 -s 8 -q
+if cmp -s "$tmp/seven" "$tmp/out"; then fail "another seed, the same text"; else ok; fi
+run 0 $demo -p "Once upon a time" -n 30 --temp 1
+cp "$tmp/out" "$tmp/random"
+seed=$(sed -n 's/.*seed \([0-9][0-9]*\).*/\1/p' "$tmp/err")
+run 0 $demo -p "Once upon a time" -n 30 --temp 1 -s "$seed"
+same "the seed from the statistics" "$tmp/random" "$tmp/out"
+
+# ---- Ctrl-C ---------------------------------------------------------------------------------------
+
+"$RUN" $demo -p "Once upon a time" -n -1 -c 100000 --isa portable >"$tmp/out" 2>"$tmp/err" </dev/null &
+pid=$!
+while [ $(($(wc -c <"$tmp/out"))) -lt 30 ] && kill -0 $pid 2>/dev/null; do sleep 1; done
+before=$(date +%s)
+kill -INT $pid
+wait $pid
+is "Ctrl-C: status" 1 $?
+after=$(date +%s)
+if [ $((after - before)) -le 2 ]; then ok; else fail "Ctrl-C took $((after - before)) seconds"; fi
+says "Ctrl-C" "generated"
+
+echo "test_cli.sh: $passed passed, $failed failed"
+[ $failed -eq 0 ]

@@ -512,7 +512,8 @@ static void put_verdict(const struct info *in) {
     if (!has_text) put_reason(&before, in->tokenizer_err.text);
     for (uint32_t type = 0; type <= GGML_N_TYPES; type++) {
         if (in->n_of_type[type] == 0 || dequantize_supported(type)) continue;
-        printf("%s%zu tensors of type %s", before, in->n_of_type[type],
+        printf("%s%zu tensor%s of type %s", before, in->n_of_type[type],
+               in->n_of_type[type] > 1 ? "s" : "",
                type < GGML_N_TYPES ? ggml_type_info(type)->name : "unknown");
         before = "; ";
     }

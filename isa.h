@@ -48,6 +48,11 @@ struct isa {
     /* To lane order; dst holds k rounded up to LANE_GROUP. */
     void (*to_lanes)(float *dst, const float *x, int64_t k);
 
+    /* For benchmarks: n times fma_loop_macs multiply-adds that wait for nothing. The result only
+     * keeps the compiler from dropping them. */
+    float (*fma_loop)(int64_t n);
+    int fma_loop_macs;
+
     const struct ops *ops;
 };
 

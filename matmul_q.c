@@ -60,6 +60,12 @@ static void portable_gemv(const struct matrix *w, int64_t row, int n_rows, const
     }
 }
 
+static float portable_fma_loop(int64_t n) {
+    float sum[LANES] = {0};
+    for (int64_t i = 0; i < n * LANES; i++) sum[i % LANES] = fmaf(1, 1, sum[i % LANES]);
+    return sum_lanes(sum);
+}
+
 static bool always(void) {
     return true;
 }
@@ -82,6 +88,8 @@ const struct isa isa_portable = {
     .panel = ALL_TYPES(portable_panel),
     .tile = portable_tile,
     .to_lanes = portable_to_lanes,
+    .fma_loop = portable_fma_loop,
+    .fma_loop_macs = LANES,
     .ops = &ops_portable,
 };
 

@@ -388,6 +388,27 @@ static void tile(float *acc, const float *panel, const float *x, size_t x_stride
     }
 }
 
+/* As many independent FMAs as a tile has, without a load. */
+static float fma_loop(int64_t n) {
+    vf sum[TILE_TOKENS][TILE_VECS], a = vf_load8((const float[LANES]){1, 1, 1, 1, 1, 1, 1, 1});
+    for (int t = 0; t < TILE_TOKENS; t++) {
+        for (int v = 0; v < TILE_VECS; v++) sum[t][v] = vf_zero();
+    }
+    for (int64_t i = 0; i < n; i++) {
+        for (int t = 0; t < TILE_TOKENS; t++) {
+            for (int v = 0; v < TILE_VECS; v++) sum[t][v] = vf_fma(a, a, sum[t][v]);
+        }
+    }
+    float all[SIMD_ROWS], total = 0;
+    for (int t = 0; t < TILE_TOKENS; t++) {
+        for (int v = 0; v < TILE_VECS; v++) {
+            vf_sums(sum[t][v], all);
+            total += all[0];
+        }
+    }
+    return total;
+}
+
 static void to_lanes(float *dst, const float *x, int64_t k) {
     vf v[4];
     int64_t whole = k - k % LANE_GROUP;
@@ -420,6 +441,7 @@ SIMD_END
               [GGML_TYPE_Q2_K] = panel_any,  [GGML_TYPE_Q3_K] = panel_any,                         \
               [GGML_TYPE_Q4_K] = panel_q4_K, [GGML_TYPE_Q5_K] = panel_q5_K,                        \
               [GGML_TYPE_Q6_K] = panel_q6_K},                                                      \
-    .tile = tile, .to_lanes = to_lanes
+    .tile = tile, .to_lanes = to_lanes, .fma_loop = fma_loop,                                      \
+    .fma_loop_macs = TILE_TOKENS * TILE_VECS * VEC_FLOATS
 
 #endif

@@ -499,3 +499,24 @@ void model_close(struct model *m) {
     free(m->experts);
     *m = (struct model){0};
 }
+
+static void add_work(struct model_work *work, const struct matrix *w, int times) {
+    if (!w->data) return;
+    work->macs += times * w->n_rows * w->n_cols;
+    work->bytes += times * w->n_rows * (int64_t)w->row_bytes;
+}
+
+struct model_work model_work(const struct model *m) {
+    struct model_work work = {0};
+    add_work(&work, &m->output, 1);
+    for (int il = 0; il < m->hp.n_layer; il++) {
+        const struct layer *l = &m->layers[il];
+        const struct matrix *all[] = {&l->q,    &l->k,  &l->v,    &l->o,
+                                      &l->gate, &l->up, &l->down, &l->router};
+        for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) add_work(&work, all[i], 1);
+        for (int i = 0; m->hp.n_expert > 0 && i < 3; i++) {
+            add_work(&work, &l->experts[i], m->hp.n_expert_used);
+        }
+    }
+    return work;
+}

@@ -69,6 +69,13 @@ struct model {
 int model_open(struct model *m, const struct gguf *g, struct error *err);
 void model_close(struct model *m);
 
+/* The weights that one token is multiplied with, output included, of experts only those used. */
+struct model_work {
+    int64_t macs;  // multiply-adds per token
+    int64_t bytes; // read from the file per token
+};
+struct model_work model_work(const struct model *m);
+
 /* Fills out with the supported architectures, comma-separated. */
 void model_families(char *out, size_t size);
 

@@ -1,7 +1,188 @@
-/* --bench: speed of reading a prompt and of generating, against the memory's. */
+/* --bench: how fast a prompt is read and text generated, and which share that is of what the
+ * machine can do at most, measured in the same run: reading the weights, and multiply-adds without
+ * loads. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "run.h"
 
+struct sample {
+    double sum, sum2;
+    int n;
+};
+
+static void add_sample(struct sample *s, double x) {
+    s->sum += x;
+    s->sum2 += x * x;
+    s->n++;
+}
+
+static double mean(const struct sample *s) {
+    return s->n ? s->sum / s->n : 0;
+}
+
+static double deviation(const struct sample *s) {
+    double m = mean(s), variance = s->n > 1 ? (s->sum2 - s->n * m * m) / (s->n - 1) : 0;
+    return variance > 0 ? sqrt(variance) : 0;
+}
+
+/* ------------------------------------------------------------------------- the machine's limits */
+
+struct read_job {
+    const uint8_t *data;
+    size_t size;
+};
+
+#define PIECE 65536
+
+static void read_pieces(void *arg, long begin, long end, int thread) {
+    (void)thread;
+    const struct read_job *job = arg;
+    uint64_t sum[8] = {0};
+    for (long piece = begin; piece < end; piece++) {
+        const uint8_t *p = job->data + (size_t)piece * PIECE;
+        for (size_t i = 0; i < PIECE; i += sizeof sum) {
+            uint64_t line[8];
+            memcpy(line, p + i, sizeof line);
+            for (int k = 0; k < 8; k++) sum[k] ^= line[k];
+        }
+    }
+    for (int k = 1; k < 8; k++) sum[0] ^= sum[k];
+    volatile uint64_t keep = sum[0]; // or the compiler would drop the loads
+    (void)keep;
+}
+
+/* GB/s at which the threads read the largest tensor, best of five. */
+static double read_bandwidth(struct session *s) {
+    struct read_job job = {0};
+    for (size_t i = 0; i < s->gguf.n_tensors; i++) {
+        const struct gguf_tensor *t = &s->gguf.tensors[i];
+        if (t->nbytes > job.size) job = (struct read_job){t->data, t->nbytes};
+    }
+    long pieces = (long)(job.size / PIECE);
+    double best = 0;
+    for (int r = 0; r < 5 && pieces > 0; r++) {
+        double start = now();
+        parallel_for(s->threads, pieces, 8, read_pieces, &job);
+        double rate = (double)pieces * PIECE / (now() - start);
+        if (rate > best) best = rate;
+    }
+    return best * 1e-9;
+}
+
+#define FMA_ROUNDS 400000
+
+static void fma_pieces(void *arg, long begin, long end, int thread) {
+    (void)thread;
+    const struct isa *isa = arg;
+    for (long i = begin; i < end; i++) {
+        volatile float keep = isa->fma_loop(FMA_ROUNDS);
+        (void)keep;
+    }
+}
+
+/* G multiply-adds per second of all threads without a load, best of three. */
+static double fma_peak(struct session *s) {
+    long pieces = 4L * threads_count(s->threads);
+    double best = 0;
+    for (int r = 0; r < 3; r++) {
+        double start = now();
+        parallel_for(s->threads, pieces, 1, fma_pieces, (void *)(uintptr_t)s->o.isa);
+        double macs = (double)pieces * FMA_ROUNDS * s->o.isa->fma_loop_macs;
+        double rate = macs / (now() - start);
+        if (rate > best) best = rate;
+    }
+    return best * 1e-9;
+}
+
+/* ----------------------------------------------------------------------------------------- tests
+ */
+
+/* Reads n tokens from an empty cache on, n_batch at a time; seconds, or below 0 if it failed. */
+static double time_tokens(struct session *s, const int32_t *ids, int n, int n_batch) {
+    const float *logits;
+    s->n_past = 0;
+    double start = now();
+    for (int done = 0; done < n;) {
+        int piece = n - done < n_batch ? n - done : n_batch;
+        if (forward(s, ids + done, piece) != 0) return -1;
+        done += piece;
+        if ((n_batch == 1 || done == n) && logits_of(s, piece - 1, &logits) != 0) return -1;
+    }
+    return now() - start;
+}
+
+static void print_row(const char *name, int n, const struct sample *rate, const struct session *s,
+                      bool each_reads, double bandwidth, double peak) {
+    struct model_work work = model_work(&s->model);
+    double macs = mean(rate) * (double)work.macs * 1e-9;
+    double bytes = mean(rate) * (double)work.bytes * 1e-9;
+    printf("%s%-6d %9.2f +- %-7.2f %9.1f (%3.0f %%)", name, n, mean(rate), deviation(rate), macs,
+           100 * macs / peak);
+    if (each_reads) printf(" %9.1f (%3.0f %%)", bytes, 100 * bytes / bandwidth);
+    printf("\n");
+}
+
+static int run_tests(struct session *s, const int32_t *ids, int n_prompt, int n_gen) {
+    struct sample prompt = {0}, gen = {0};
+    double bandwidth = read_bandwidth(s), peak = fma_peak(s), start = now();
+    int warm_up = n_prompt < 8 ? n_prompt : 8;
+    if (warm_up > 0 && time_tokens(s, ids, warm_up, s->o.n_batch) < 0) return EXIT_FAILED;
+    for (int r = 0; r < s->o.n_reps; r++) {
+        double p = n_prompt > 0 ? time_tokens(s, ids, n_prompt, s->o.n_batch) : 0;
+        double g = p >= 0 && n_gen > 0 ? time_tokens(s, ids, n_gen, 1) : 0;
+        if (p < 0 || g < 0) return EXIT_FAILED;
+        if (n_prompt > 0) add_sample(&prompt, n_prompt / p);
+        if (n_gen > 0) add_sample(&gen, n_gen / g);
+        show_progress(start, "repetition", (size_t)r + 1, (size_t)s->o.n_reps);
+    }
+    printf("%s: %s, %.2f G weights in products, %.1f MB\n", s->o.model, s->model.family->arch,
+           (double)model_work(&s->model).macs * 1e-9, (double)s->gguf.mapped_bytes * 1e-6);
+    printf("%s, %d threads%s; at most %.1f G multiply-adds/s, %.1f GB/s read (measured now)\n\n",
+           s->o.isa->name, threads_count(s->threads), s->o.reference ? ", reference" : "", peak,
+           bandwidth);
+    printf("test            tokens/s         G MAC/s (of peak)  GB/s of weights (of reading)\n");
+    if (n_prompt > 0) print_row("pp", n_prompt, &prompt, s, false, bandwidth, peak);
+    if (n_gen > 0) print_row("tg", n_gen, &gen, s, true, bandwidth, peak);
+    if (s->o.json) {
+        fprintf(
+            stderr,
+            "{\"pp\": %d, \"pp_tok_s\": %.3f, \"pp_deviation\": %.3f, \"tg\": %d, \"tg_tok_s\": "
+            "%.3f, \"tg_deviation\": %.3f, \"read_gb_s\": %.2f, \"peak_gmac_s\": %.2f, "
+            "\"weights_gb\": %.4f, \"isa\": \"%s\", \"threads\": %d}\n",
+            n_prompt, mean(&prompt), deviation(&prompt), n_gen, mean(&gen), deviation(&gen),
+            bandwidth, peak, (double)model_work(&s->model).bytes * 1e-9, s->o.isa->name,
+            threads_count(s->threads));
+    }
+    return flush();
+}
+
+/* -p is a number here; the tokens are any, as the model's speed does not depend on them. */
 int run_bench(struct session *s) {
-    (void)s;
-    return USAGE("--bench is not built yet");
+    int n_prompt = 512, n_gen = s->o.gen_given ? s->o.n_gen : 128;
+    if (s->o.prompt) {
+        char *end;
+        long n = strtol(s->o.prompt, &end, 10);
+        if (end == s->o.prompt || *end || n < 0 || n > 1 << 20) {
+            return USAGE("--bench: -p: expected a number of tokens, found \"%s\"", s->o.prompt);
+        }
+        n_prompt = (int)n;
+    }
+    if (n_gen < 0) return USAGE("--bench: -n: expected a number of tokens from 0 on");
+    int longest = n_prompt > n_gen ? n_prompt : n_gen;
+    if (!s->o.ctx_given) {
+        s->o.n_ctx = longest > 0 ? longest : 1;
+        s->o.ctx_given = true;
+    }
+    if (longest > s->o.n_ctx) return USAGE("--bench: %d tokens exceed -c %d", longest, s->o.n_ctx);
+    int status = open_model(s);
+    if (status == 0) status = open_transformer(s);
+    int32_t *ids = status == 0 ? malloc(((size_t)longest + 1) * sizeof *ids) : NULL;
+    if (status == 0 && !ids) status = FAIL("out of memory for %d tokens", longest);
+    for (int i = 0; ids && i < longest; i++)
+        ids[i] = (int32_t)((1 + i * 7919LL) % s->model.hp.n_vocab);
+    if (status == 0) status = run_tests(s, ids, n_prompt, n_gen);
+    free(ids);
+    return status;
 }

@@ -235,6 +235,18 @@ for batch in 4 32; do
     check "chat: going back, -b $batch" as_one_shot
 done
 
+# What the cache holds of the conversation is not read again.
+chat $models/llama.gguf chatml 'a\n/stats\na\n/stats\na\n/stats\n' -n 1
+check "chat: the cache is kept" [ "$(grep -c 'were in the cache' "$dir/err")" = 2 ]
+
+# A format that begins with the text of BOS does not double it.
+: >"$dir/answers"
+printf 'user<|role_sep|>Who<|message_sep|>available functions<|role_sep|>[]<|message_sep|>%s' \
+    'assistant<|role_sep|>' >"$dir/prompt"
+check "chat: BOS" one_shot $models/llama.gguf 10
+check "chat: BOS" chat $models/llama.gguf gigachat 'Who\n' -n 10
+check "chat: BOS" as_one_shot
+
 chat $models/llama.gguf chatml '/stats\n/help\n/nothing\nHi\n/stats\n' -n 5
 check "chat: /stats" says err "(no answer yet)"
 check "chat: /stats" says err "generated       5 tokens"

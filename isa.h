@@ -45,6 +45,8 @@ struct isa {
      * kc columns in lane order. */
     void (*tile)(float *acc, const float *panel, const float *x, size_t x_stride, int kc,
                  int n_tokens);
+    /* y[r] = the tree over the lanes of acc[r], for n_rows <= panel_rows rows of one token. */
+    void (*sum_rows)(const float *acc, int n_rows, float *y);
     /* To lane order; dst holds k rounded up to LANE_GROUP. */
     void (*to_lanes)(float *dst, const float *x, int64_t k);
 

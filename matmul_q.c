@@ -60,6 +60,10 @@ static void portable_gemv(const struct matrix *w, int64_t row, int n_rows, const
     }
 }
 
+static void portable_sum_rows(const float *acc, int n_rows, float *y) {
+    for (int r = 0; r < n_rows; r++) y[r] = sum_lanes(acc + r * LANES);
+}
+
 static float portable_fma_loop(int64_t n) {
     float sum[LANES] = {0};
     for (int64_t i = 0; i < n * LANES; i++) sum[i % LANES] = fmaf(1, 1, sum[i % LANES]);
@@ -87,6 +91,7 @@ const struct isa isa_portable = {
     .tile_tokens = 64,
     .panel = ALL_TYPES(portable_panel),
     .tile = portable_tile,
+    .sum_rows = portable_sum_rows,
     .to_lanes = portable_to_lanes,
     .fma_loop = portable_fma_loop,
     .fma_loop_macs = LANES,
@@ -216,9 +221,7 @@ static void gemm_panel(const struct matmul *m, const struct product *p, int64_t 
         }
     }
     for (int t = 0; t < n_tokens; t++) {
-        for (int r = 0; r < n_rows; r++) {
-            p->y[t * w->n_rows + row + r] = sum_lanes(sums + (t * rows + r) * LANES);
-        }
+        isa->sum_rows(sums + t * rows * LANES, n_rows, p->y + t * w->n_rows + row);
     }
 }
 

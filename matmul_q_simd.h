@@ -388,6 +388,14 @@ static void tile(float *acc, const float *panel, const float *x, size_t x_stride
     }
 }
 
+static void sum_rows(const float *acc, int n_rows, float *y) {
+    for (int r = 0; r < n_rows; r += SIMD_ROWS) {
+        float sums[SIMD_ROWS];
+        vf_sums(vf_load(acc + r * LANES), sums);
+        for (int i = 0; i < SIMD_ROWS && r + i < n_rows; i++) y[r + i] = sums[i];
+    }
+}
+
 /* As many independent FMAs as a tile has, without a load. */
 static float fma_loop(int64_t n) {
     vf sum[TILE_TOKENS][TILE_VECS], a = vf_load8((const float[LANES]){1, 1, 1, 1, 1, 1, 1, 1});
@@ -441,7 +449,7 @@ SIMD_END
               [GGML_TYPE_Q2_K] = panel_any,  [GGML_TYPE_Q3_K] = panel_any,                         \
               [GGML_TYPE_Q4_K] = panel_q4_K, [GGML_TYPE_Q5_K] = panel_q5_K,                        \
               [GGML_TYPE_Q6_K] = panel_q6_K},                                                      \
-    .tile = tile, .to_lanes = to_lanes, .fma_loop = fma_loop,                                      \
+    .tile = tile, .sum_rows = sum_rows, .to_lanes = to_lanes, .fma_loop = fma_loop,                \
     .fma_loop_macs = TILE_TOKENS * TILE_VECS * VEC_FLOATS
 
 #endif

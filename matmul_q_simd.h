@@ -12,6 +12,7 @@
 
 #define PREFETCH_BYTES 4096
 #define VEC_FLOATS (SIMD_ROWS * LANES)
+#define CACHE_LINE 64
 /* A tile is TILE_VECS vectors of rows x TILE_TOKENS tokens, its sums in registers; a panel is
  * several tiles of rows, so that activations come from L2 once for all of them: 12 or 24 kB of
  * weights in L1. */
@@ -200,10 +201,15 @@ INLINE struct block block_at(const struct matrix *w, int64_t row, int64_t last, 
     return b;
 }
 
+/* May point beyond the array, hence the detour over an integer. */
+INLINE void prefetch(const void *p, size_t ahead) {
+    __builtin_prefetch((const void *)((uintptr_t)p + ahead));
+}
+
 INLINE void begin_ahead(struct block *b, size_t block_bytes, begin_fn *begin) {
-    for (size_t line = 0; line < block_bytes; line += 64) {
-        __builtin_prefetch(b->p + PREFETCH_BYTES + line);
-        if (SIMD_ROWS > 1) __builtin_prefetch(b->p + b->stride + PREFETCH_BYTES + line);
+    for (size_t line = 0; line < block_bytes; line += CACHE_LINE) {
+        prefetch(b->p, PREFETCH_BYTES + line);
+        if (SIMD_ROWS > 1) prefetch(b->p, b->stride + PREFETCH_BYTES + line);
     }
     begin(b);
 }
@@ -342,8 +348,10 @@ static void panel_any(const struct matrix *w, int64_t row, int n_rows, int64_t k
 /* ------------------------------------------------------------------------------ batches of tokens
  */
 
-INLINE void tile_n(float *acc, const float *panel, const float *x, size_t x_stride, int kc,
-                   int n_tokens) {
+/* One line of the next tokens' activations is fetched a step: they lie in L2 and go on where this
+ * tile's end, and their first use would stall all sums at once. */
+INLINE void tile_n(float *acc, const float *panel, const float *x, size_t next, size_t x_stride,
+                   int kc, int n_tokens) {
     vf sum[TILE_TOKENS][TILE_VECS];
     for (int t = 0; t < n_tokens; t++) {
         for (int v = 0; v < TILE_VECS; v++) {
@@ -351,6 +359,7 @@ INLINE void tile_n(float *acc, const float *panel, const float *x, size_t x_stri
         }
     }
     for (int k = 0; k < kc; k += LANES) {
+        prefetch(x, next + (size_t)k / LANES * CACHE_LINE);
         vf w[TILE_VECS]; // with one x and the sums: all registers there are
         for (int v = 0; v < TILE_VECS; v++) w[v] = vf_load(panel + v * VEC_FLOATS);
         for (int t = 0; t < n_tokens; t++) {
@@ -368,23 +377,25 @@ INLINE void tile_n(float *acc, const float *panel, const float *x, size_t x_stri
 
 static void tile(float *acc, const float *panel, const float *x, size_t x_stride, int kc,
                  int n_tokens) {
+    size_t next = TILE_TOKENS * x_stride * sizeof(float);
     for (int i = 0; i < PANEL_TILES; i++) {
         switch (n_tokens) {
         case 1:
-            tile_n(acc, panel, x, x_stride, kc, 1);
+            tile_n(acc, panel, x, next, x_stride, kc, 1);
             break;
         case 2:
-            tile_n(acc, panel, x, x_stride, kc, 2);
+            tile_n(acc, panel, x, next, x_stride, kc, 2);
             break;
         case 3:
-            tile_n(acc, panel, x, x_stride, kc, 3);
+            tile_n(acc, panel, x, next, x_stride, kc, 3);
             break;
         default:
-            tile_n(acc, panel, x, x_stride, kc, TILE_TOKENS);
+            tile_n(acc, panel, x, next, x_stride, kc, TILE_TOKENS);
             break;
         }
         acc += TILE_VECS * VEC_FLOATS;
         panel += kc * TILE_VECS * SIMD_ROWS;
+        next += (size_t)kc / LANES * CACHE_LINE;
     }
 }
 

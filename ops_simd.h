@@ -47,7 +47,7 @@ INLINE vf silu(vf x) {
  * differ from llama.cpp's by six times as much. */
 INLINE vf gelu_tanh(vf x) {
     const vf max_half = vf_set1(65504);
-    x = vf_round_f16(vf_min(vf_max(x, vf_sub(vf_zero(), max_half)), max_half));
+    x = vf_round_f16(vf_min(max_half, vf_max(vf_set1(-65504), x))); // a NaN stays one
     vf cubic = vf_fma(vf_mul(vf_mul(x, x), x), vf_set1(0.044715f), x);
     return vf_round_f16(vf_sigmoid_mul(x, vf_mul(cubic, vf_set1(1.5957691216f))));
 }

@@ -429,11 +429,18 @@ INLINE vf vf_div(vf a, vf b) {
 INLINE vf vf_round_f16(vf a) {
     return (vf){vcvt_f32_f16(vcvt_f16_f32(a.lo)), vcvt_f32_f16(vcvt_f16_f32(a.hi))};
 }
+/* Compare and select, as x86 does: with a NaN, or zeros of both signs, the result is b. */
+INLINE float32x4_t simd_max4(float32x4_t a, float32x4_t b) {
+    return vbslq_f32(vcgtq_f32(a, b), a, b);
+}
+INLINE float32x4_t simd_min4(float32x4_t a, float32x4_t b) {
+    return vbslq_f32(vcltq_f32(a, b), a, b);
+}
 INLINE vf vf_max(vf a, vf b) {
-    return (vf){vmaxq_f32(a.lo, b.lo), vmaxq_f32(a.hi, b.hi)};
+    return (vf){simd_max4(a.lo, b.lo), simd_max4(a.hi, b.hi)};
 }
 INLINE vf vf_min(vf a, vf b) {
-    return (vf){vminq_f32(a.lo, b.lo), vminq_f32(a.hi, b.hi)};
+    return (vf){simd_min4(a.lo, b.lo), simd_min4(a.hi, b.hi)};
 }
 INLINE float32x4_t simd_keep4(float32x4_t v, float32x4_t x, float32x4_t bound) {
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), vcgeq_f32(x, bound)));
@@ -561,7 +568,10 @@ INLINE void vf_sums(vf v, float sums[SIMD_ROWS]) {
     sums[0] = vf_sum(v);
 }
 INLINE float vf_max_of(vf a) {
-    return vmaxvq_f32(vmaxq_f32(a.lo, a.hi));
+    float32x4_t s = simd_max4(a.lo, a.hi);
+    s = simd_max4(s, vextq_f32(s, s, 2));
+    float x = vgetq_lane_f32(s, 0), y = vgetq_lane_f32(s, 1);
+    return x > y ? x : y;
 }
 
 /* ------------------------------------------------------------- portable C: for ops_simd.h alone */
@@ -634,9 +644,10 @@ INLINE float vf_sum(vf a) {
     return ((a.f[0] + a.f[4]) + (a.f[2] + a.f[6])) + ((a.f[1] + a.f[5]) + (a.f[3] + a.f[7]));
 }
 INLINE float vf_max_of(vf a) {
-    float m = a.f[0];
-    for (int i = 1; i < 8; i++) m = a.f[i] > m ? a.f[i] : m;
-    return m;
+    for (int n = 4; n > 0; n /= 2) { // this order matters if there are NaNs
+        for (int i = 0; i < n; i++) a.f[i] = a.f[i] > a.f[i + n] ? a.f[i] : a.f[i + n];
+    }
+    return a.f[0];
 }
 
 #endif

@@ -21,9 +21,9 @@ enum {
     ROOM_OUT = ROOM_Q + ATTN_QUERIES
 };
 
-static const double U = 0x1p-24;     // one rounding changes a value by this much of it at most
-static const double EXP_ERROR = 4;   // of vf_exp in U: 2 ulp
-static const double TINY = 0x1p-126; // results below are subnormal, and exp gives 0 for them
+static const double U = 0x1p-24;       // one rounding changes a value by this much of it at most
+static const double EXP_ERROR = 4;     // of vf_exp in U: 2 ulp
+static const double TINY = 0x1.1p-126; // results below are subnormal; exp gives 0 for them
 
 /* The largest error met, as a share of its bound. */
 static struct worst {
@@ -154,7 +154,8 @@ static void check_rms_norm_exactly(int n) {
  * product add one each. Below -88.7 e^-x stays where it is. */
 static void near_swiglu(double gate, double up, double got) {
     double want = silu_exactly(gate) * up;
-    check_near(SWIGLU, got, want, (EXP_ERROR + 4) * U * fabs(want) + fabs(gate * up) * TINY + TINY);
+    check_near(SWIGLU, got, want,
+               (EXP_ERROR + 4) * U * fabs(want) + (fabs(gate) * TINY + 0x1p-149) * fabs(up) + TINY);
 }
 
 /* Of the half nearest to the argument, rounded to a half: one part in 2^11, or 2^-25 where halves
@@ -235,8 +236,8 @@ static void test_specials(const struct isa *isa) {
 
 /* e^(s - max): one rounding of the difference, |s - max| times as large, and exp's error. */
 static void near_softmax(const float *s, const float *got, double sum, int n, int begin, int end) {
-    double max = -INFINITY, want_sum = 0, bound = 0;
-    for (int i = begin; i < end; i++) max = fmax(max, (double)s[i]);
+    double want_sum = 0, bound = 0, max = (double)s[begin];
+    for (int i = begin; i < end; i++) max = (double)s[i] > max ? (double)s[i] : max;
     for (int i = 0; i < n; i++) {
         double d = (double)s[i] - max, want = i >= begin && i < end ? exp(d) : 0;
         double error = (fabs(d) + EXP_ERROR + 1) * U * want + TINY;

@@ -13,7 +13,7 @@
 static const struct family families[] = {
     {.arch = "llama"}, // also Mistral, Mixtral, TinyLlama, SmolLM2, Yi: rows permuted for adjacent
                        // pairs
-    {.arch = "granite"},
+    {.arch = "granite", .scales = true},
     {.arch = "qwen2", .rope_neox = true},
     {.arch = "qwen3", .rope_neox = true, .qk_norms = true},
     {.arch = "qwen3moe", .rope_neox = true, .qk_norms = true},
@@ -168,14 +168,14 @@ static int read_attention(struct model *m, const struct gguf *g, struct error *e
         hp->attn_softcap = 50;
         hp->final_softcap = 30;
         if (!hp->n_window) hp->n_window = 4096;
+        if (read_f32(m, g, "attn_logit_softcapping", 0, &hp->attn_softcap, err) < 0) return -1;
     }
-    float scale = 0;
-    if (read_f32(m, g, "attn_logit_softcapping", 0, &hp->attn_softcap, err) < 0 ||
-        read_f32(m, g, "final_logit_softcapping", 0, &hp->final_softcap, err) < 0 ||
-        read_f32(m, g, "attention.scale", 0, &scale, err) < 0) {
+    hp->swa_period = m->family->swa_period;
+    if (hp->swa_period > 0 &&
+        read_count(m, g, "attention.sliding_window_pattern", 1, &hp->swa_period, err) < 0) {
         return -1;
     }
-    if (scale > 0) hp->attn_scale = scale;
+    if (read_f32(m, g, "final_logit_softcapping", 0, &hp->final_softcap, err) < 0) return -1;
     return 0;
 }
 
@@ -224,6 +224,20 @@ static int read_rope(struct model *m, const struct gguf *g, struct error *err) {
                      type.data);
 }
 
+static int read_scales(struct model *m, const struct gguf *g, struct error *err) {
+    struct hparams *hp = &m->hp;
+    float scale = 0;
+    if (read_f32(m, g, "embedding_scale", 0, &hp->embd_scale, err) < 0 ||
+        read_f32(m, g, "residual_scale", 0, &hp->residual_scale, err) < 0 ||
+        read_f32(m, g, "logit_scale", 0, &hp->logit_scale, err) < 0 ||
+        read_f32(m, g, "attention.scale", 0, &scale, err) < 0) {
+        return -1;
+    }
+    if (hp->logit_scale > 0) hp->logit_scale = 1 / hp->logit_scale; // the file has the divisor
+    if (scale > 0) hp->attn_scale = scale;
+    return 0;
+}
+
 static int read_hparams(struct model *m, const struct gguf *g, struct error *err) {
     struct hparams *hp = &m->hp;
     hp->residual_scale = hp->logit_scale = 1;
@@ -236,12 +250,7 @@ static int read_hparams(struct model *m, const struct gguf *g, struct error *err
         return -1;
     }
     hp->embd_scale = m->family->embd_sqrt ? sqrtf((float)hp->n_embd) : 1;
-    if (read_f32(m, g, "embedding_scale", 0, &hp->embd_scale, err) < 0 ||
-        read_f32(m, g, "residual_scale", 0, &hp->residual_scale, err) < 0 ||
-        read_f32(m, g, "logit_scale", 0, &hp->logit_scale, err) < 0) {
-        return -1;
-    }
-    if (hp->logit_scale > 0) hp->logit_scale = 1 / hp->logit_scale; // the file has the divisor
+    if (m->family->scales && read_scales(m, g, err) < 0) return -1;
     if (hp->n_expert == 0) hp->n_expert_used = 0;
     if (hp->n_expert > MAX_EXPERTS) {
         return error_set(err, "%s is %d, at most %d are supported", key_of(m, "expert_count").text,
@@ -425,7 +434,7 @@ static void bind_layer(struct binder *b, const struct model *m, int il, struct l
     } else {
         bind_dense(b, hp, l);
     }
-    bool windowed = f->swa_period > 0 && il % f->swa_period < f->swa_period - 1;
+    bool windowed = hp->swa_period > 0 && il % hp->swa_period < hp->swa_period - 1;
     l->window = windowed ? hp->n_window : 0;
     l->rope = f->nope_period == 0 || (il + 1) % f->nope_period != 0;
 }

@@ -17,6 +17,7 @@ struct family {
     int swa_period;       // of each so many layers all but the last have a sliding window; 0: none
     int nope_period;      // every so many layers one goes without rope; 0: none
     float rope_base_swa;  // rope base of the layers with a window; 0: that of the others
+    bool scales;          // embedding, residual, attention and logits have scales of their own
     int scale_by_embd_at; // with so many layers, attention is scaled by n_embd / n_head instead
 };
 
@@ -28,7 +29,8 @@ struct hparams {
     int n_ff;                    // of a dense layer or of one expert
     int n_expert, n_expert_used; // 0: dense
     int n_ctx_train;
-    int n_window; // 0: no sliding window
+    int n_window;   // 0: no sliding window
+    int swa_period; // the family's, or the file's
     float rms_eps;
     float attn_scale, attn_softcap, final_softcap; // softcaps 0: none
     float embd_scale, residual_scale, logit_scale; // 1 if the family has none

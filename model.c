@@ -14,6 +14,13 @@ static const struct family families[] = {
     {.arch = "llama"}, // also Mistral, Mixtral, TinyLlama, SmolLM2, Yi: rows permuted for adjacent
                        // pairs
     {.arch = "granite", .scales = true},
+    {.arch = "granitemoe", .scales = true},
+    {.arch = "minicpm", .scales = true},
+    {.arch = "internlm2"},
+    {.arch = "mistral3"},
+    {.arch = "ernie4_5"},
+    {.arch = "xverse"},
+    {.arch = "exaone", .rope_neox = true},
     {.arch = "qwen2", .rope_neox = true},
     {.arch = "qwen3", .rope_neox = true, .qk_norms = true},
     {.arch = "qwen3moe", .rope_neox = true, .qk_norms = true},

@@ -31,6 +31,7 @@ static const struct family families[] = {
      .gelu = true,
      .embd_sqrt = true,
      .post_norms = true,
+     .softcaps = true,
      .swa_period = 2,
      .scale_by_embd_at = 46},
     {.arch = "gemma3",
@@ -39,6 +40,7 @@ static const struct family families[] = {
      .embd_sqrt = true,
      .qk_norms = true,
      .post_norms = true,
+     .softcaps = true,
      .swa_period = 6,
      .rope_base_swa = 10000,
      .scale_by_embd_at = 62},
@@ -182,8 +184,8 @@ static int read_attention(struct model *m, const struct gguf *g, struct error *e
         read_count(m, g, "attention.sliding_window_pattern", 1, &hp->swa_period, err) < 0) {
         return -1;
     }
-    if (read_f32(m, g, "final_logit_softcapping", 0, &hp->final_softcap, err) < 0) return -1;
-    return 0;
+    if (!m->family->softcaps) return 0;
+    return read_f32(m, g, "final_logit_softcapping", 0, &hp->final_softcap, err);
 }
 
 static int read_rope(struct model *m, const struct gguf *g, struct error *err) {

@@ -18,6 +18,7 @@ struct family {
     int nope_period;      // every so many layers one goes without rope; 0: none
     float rope_base_swa;  // rope base of the layers with a window; 0: that of the others
     bool scales;          // embedding, residual, attention and logits have scales of their own
+    bool softcaps;        // final_logit_softcapping is the family's, attn_... Gemma 2's alone
     int scale_by_embd_at; // with so many layers, attention is scaled by n_embd / n_head instead
 };
 

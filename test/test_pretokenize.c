@@ -201,6 +201,7 @@ static void test_flags(void) {
 static void test_details(void) {
     check("gpt-2", "it's we'RE they'll 'd'x", "it|'s| we|'|RE| they|'ll| '|d|'|x");
     check("qwen2", "it'S we'Re 'l 'LL'v", "it|'S| we|'Re| '|l| '|LL|'v");
+    check("gpt-2", "a'xe'vx'lx'rx", "a|'|xe|'|vx|'|lx|'|rx");
     check("gpt-2", "  a\n\nb \n", " | a|\n|\n|b| \n");
     check("llama-bpe", "a \r\n \n  b", "a| \r\n \n| | b");
     check("gpt-4o", "XMLHttp httpX ÉAé camelCaseÉ", "XMLHttp| http|X| ÉAé| camel|CaseÉ");

@@ -335,6 +335,12 @@ static void test_pieces(void) {
     check_piece(v, 263, false, "", 0);
     check_piece(v, 264, false, "<tool>", 6);
     free_vocab(v);
+    v = make_bpe(); // the alphabet ends with U+0143
+    int32_t id = add(v, "ŃńÅ", T_NORMAL, 0);
+    write_arrays(v);
+    open_good(v);
+    check_piece(v, id, false, "\xadń\xc5", 4);
+    free_vocab(v);
 }
 
 static void test_ends(void) {
@@ -430,6 +436,8 @@ static void test_stream(void) {
     check_stream("\xf0|\x9f|\x98|\x80|", "|||😀|");
     check_stream("\xf0\x9f\x98|é\xe2", "|\xf0\x9f\x98é|\xe2");
     check_stream("\xc3||\xa9", "||é|");
+    check_stream("\xf4\x8f|\xbf\xbf", "|\xf4\x8f\xbf\xbf|"); // the last code point
+    check_stream("\xc2|\x80", "|\xc2\x80|");
 }
 
 static void test_stream_space(void) {

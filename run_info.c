@@ -344,6 +344,9 @@ static void describe_vocabulary(const struct info *in) {
     printf("\n");
     describe_special(in);
     if (in->s->tokenizer) describe_ends(in);
+}
+
+static void describe_chat(const struct info *in) {
     label("chat template");
     struct gguf_str template_text = find_string(in, "tokenizer.chat_template");
     const struct chat_format *f = chat_detect(template_text.data, template_text.len);
@@ -531,6 +534,7 @@ int print_info(struct session *s) {
     describe_file(&in);
     describe_model(&in);
     describe_vocabulary(&in);
+    describe_chat(&in);
     describe_types(&in);
     if (in.runs) describe_memory(&in);
     list_metadata(&in);

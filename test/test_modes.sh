@@ -74,6 +74,20 @@ check "info: fall-backs" says out \
 check "info: windows" exits 0 "$RUN" $models/gemma2.gguf --info
 check "info: windows" says out "8 positions in 2 of 4 layers"
 
+# with_template TEXT: the model llama with this as its chat template, 21 bytes, which makes the new
+# entry 64 bytes long and keeps the tensors aligned.
+with_template() {
+    n_kv=$(od -An -tu1 -j16 -N1 $models/llama.gguf)
+    head -c 16 $models/llama.gguf && u64 $((n_kv + 1))
+    string_kv tokenizer.chat_template "$(printf %-21s "$1")" && tail -c +25 $models/llama.gguf
+}
+with_template "{{ '<|im_start|>' }}" >"$dir/chatml.gguf"
+with_template "{{ message }}" >"$dir/unknown.gguf"
+check "info: template" exits 0 "$RUN" "$dir/chatml.gguf" --info
+check "info: template" says out "chat template  chatml"
+check "info: template" exits 0 "$RUN" "$dir/unknown.gguf" --info
+check "info: template" says out "chat template  21 bytes, not recognised"
+
 escape=$(printf '\033')
 control=$(printf '\302\233') # U+009B, a terminal's other escape
 {
@@ -262,6 +276,13 @@ fi
 check "chat: too long" says err "tokens, the context holds 16: /reset"
 check "chat: no template" exits 1 "$RUN" $models/llama.gguf --chat
 check "chat: no template" says err "has no chat template"
+check "chat: unknown template" exits 1 "$RUN" "$dir/unknown.gguf" --chat
+check "chat: unknown template" says err "is not recognised"
+chat $models/llama.gguf chatml 'Hi\n' -n 10
+cp "$dir/out" "$dir/answers"
+printf 'Hi\n' >"$dir/in"
+"$RUN" "$dir/chatml.gguf" --chat -n 10 -q <"$dir/in" >"$dir/out"
+check "chat: template of the file" cmp "$dir/answers" "$dir/out"
 check "chat: wrong name" exits 2 "$RUN" $models/llama.gguf --chat --template nobody
 check "chat: wrong name" says err '"nobody" is none of phi4, '
 check "chat: -p" exits 2 "$RUN" $models/llama.gguf --chat --template chatml -p hi

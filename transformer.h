@@ -26,8 +26,8 @@ struct transformer *transformer_open(const struct model *m, const struct transfo
 void transformer_close(struct transformer *t); // NULL is fine
 
 /* Runs n tokens (1 .. n_batch, ids below n_vocab) at positions pos .. pos + n - 1 (below n_ctx),
- * all of 0 .. pos - 1 having been run before. Going back to a smaller pos is allowed, what follows is
- * written anew: to any if no layer has a sliding window below n_ctx, otherwise to 0 or as far as
+ * all of 0 .. pos - 1 having been run before. Going back to a smaller pos is allowed, what follows
+ * is written anew: to any if no layer has a sliding window below n_ctx, otherwise to 0 or as far as
  * n_batch below the last position written since 0 (a call that failed has written all of its own).
  * proof: test_modes.sh, going back */
 int transformer_forward(struct transformer *t, const int32_t *ids, int n, int pos,

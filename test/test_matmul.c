@@ -17,6 +17,7 @@
 #endif
 #endif
 
+enum { MAX_ISAS = 4, MAX_PANEL = 64 * KC };
 enum { MAX_ROWS = 17, MAX_TOKENS = 33, MAX_PRODUCTS = 3, N_POOLS = 3 };
 enum { ROOM_X, ROOM_Y, ROOM_LANES, ROOM_WORK, ROOM_W }; // a ROOM_W for each product
 
@@ -278,15 +279,55 @@ static void check_gemv(const struct isa *isa, const struct problem *p, int row, 
           token, row + (int)bad, (double)y[bad], (double)want[bad]);
 }
 
-/* The first of n_rows weights of column k in panel that is not as it must be, or -1. */
+/* What tile() takes from entry i of a panel whose entries are their own index, for each row and
+ * place of kc columns in lane order: order[row * kc + place] = i, or -1 if it is no entry's. */
+static void find_order(const struct isa *isa, int kc, int *order) {
+    static float panel[MAX_PANEL], acc[MAX_PANEL], x[KC];
+    int n = isa->panel_rows * kc;
+    for (int i = 0; i < n; i++) panel[i] = (float)i;
+    for (int k = 0; k < kc; k++) {
+        memset(acc, 0, sizeof acc[0] * (size_t)(isa->panel_rows * LANES));
+        x[k] = 1;
+        isa->tile(acc, panel, x, (size_t)kc, kc, 1);
+        x[k] = 0;
+        for (int r = 0; r < isa->panel_rows; r++) {
+            float at = acc[r * LANES + k % LANES];
+            order[r * kc + k] = at >= 0 && at < (float)n ? (int)at : -1;
+        }
+    }
+}
+
+/* The order of a panel's weights is the implementation's own choice: any, but each its own entry.
+ */
+static const int *panel_order(const struct isa *isa, int kc) {
+    static int orders[MAX_ISAS][KC / LANE_GROUP + 1][MAX_PANEL];
+    static bool known[MAX_ISAS][KC / LANE_GROUP + 1], seen[MAX_PANEL];
+    int which = 0, n = isa->panel_rows * kc, n_seen = 0;
+    while (isa_all[which] != isa) which++;
+    int *order = orders[which][kc / LANE_GROUP];
+    if (known[which][kc / LANE_GROUP]) return order;
+    known[which][kc / LANE_GROUP] = true;
+    find_order(isa, kc, order);
+    memset(seen, 0, sizeof seen);
+    for (int i = 0; i < n; i++) {
+        if (order[i] < 0) order[i] = 0;
+        n_seen += !seen[order[i]];
+        seen[order[i]] = true;
+    }
+    CHECK(n_seen == n, "%s tile of %d columns uses %d of %d weights", isa->name, kc, n_seen, n);
+    return order;
+}
+
+/* The first of the weights of column k in panel that is not as it must be, or -1. */
 static int bad_row(const struct isa *isa, const struct problem *p, const float *panel, int row,
-                   int n_rows, int64_t k0, int k) {
-    const float *got = panel + place_of(k) / LANES * isa->panel_rows * LANES + place_of(k) % LANES;
-    for (int r = 0; r < isa->panel_rows; r++, got += LANES) {
+                   int n_rows, int64_t k0, int k, int kc) {
+    const int *order = panel_order(isa, kc) + place_of(k);
+    for (int r = 0; r < isa->panel_rows; r++, order += kc) {
         float zero = 0;
         const float *want = &zero;
-        if (k0 + k < p->n_cols) want = p->weights[0] + (row + r) * p->n_cols + k0 + k;
-        if (r >= n_rows ? !isfinite(*got) : first_difference(got, want, 1) == 0) return r;
+        int from = row + (r < n_rows ? r : n_rows - 1);
+        if (k0 + k < p->n_cols) want = p->weights[0] + from * p->n_cols + k0 + k;
+        if (first_difference(panel + *order, want, 1) == 0) return r;
     }
     return -1;
 }
@@ -299,7 +340,9 @@ static void check_panel(const struct isa *isa, const struct problem *p, int row,
     float *panel = place_floats(ROOM_WORK, (size_t)(isa->panel_rows * padded(kc)), p->left);
     announce(isa, "panel", p, 0);
     isa->panel[w->type](w, row, n_rows, k0, kc, panel);
-    while (k < padded(kc) && (bad = bad_row(isa, p, panel, row, n_rows, k0, k)) < 0) k++;
+    while (k < padded(kc) &&
+           (bad = bad_row(isa, p, panel, row, n_rows, k0, k, (int)padded(kc))) < 0)
+        k++;
     CHECK(bad < 0, "%s: %d rows from %d: weight of row %d, column %d", now, n_rows, row, row + bad,
           (int)k0 + k);
 }
@@ -323,11 +366,13 @@ static void check_tile(const struct isa *isa, int kc, int n_tokens, bool left) {
     fill_activations(panel, isa->panel_rows * kc, 1, FILL_RANDOM);
     fill_activations(x, (n_tokens - 1) * (int64_t)stride + kc, 1, FILL_RANDOM);
     fill_activations(acc, (int64_t)n_acc, 1, FILL_RANDOM);
+    const int *order = panel_order(isa, kc);
     for (size_t i = 0; i < n_acc; i++) { // i = ((token * panel_rows) + row) * LANES + lane
         want[i] = acc[i];
         for (size_t s = 0; s < (size_t)kc / LANES; s++) {
-            float xv = x[i / step * stride + s * LANES + i % LANES];
-            want[i] = fmaf(panel[s * step + i % step], xv, want[i]);
+            size_t k = s * LANES + i % LANES, r = i % step / LANES;
+            float xv = x[i / step * stride + k];
+            want[i] = fmaf(panel[order[r * (size_t)kc + k]], xv, want[i]);
         }
     }
     snprintf(now, sizeof now, "%s tile of %d columns, %d tokens", isa->name, kc, n_tokens);
@@ -336,6 +381,20 @@ static void check_tile(const struct isa *isa, int kc, int n_tokens, bool left) {
     CHECK(bad < 0, "%s: token %ld, row %ld, lane %ld", now, bad / (long)step,
           bad / LANES % isa->panel_rows, bad % LANES);
     free(want);
+}
+
+/* The tree over the lanes, of every number of rows that a panel may have. */
+static void check_sum_rows(const struct isa *isa, int n_rows, bool left) {
+    float *acc = place_floats(ROOM_WORK, (size_t)(isa->panel_rows * LANES), left);
+    float *y = place_floats(ROOM_Y, (size_t)n_rows, left);
+    fill_activations(acc, isa->panel_rows * LANES, 1, FILL_RANDOM);
+    snprintf(now, sizeof now, "%s sum_rows of %d", isa->name, n_rows);
+    isa->sum_rows(acc, n_rows, y);
+    for (int r = 0; r < n_rows; r++) {
+        const float *l = acc + r * LANES;
+        float want = ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+        CHECK(y[r] == want, "%s: row %d is %a, expected %a", now, r, (double)y[r], (double)want);
+    }
 }
 
 /* ------------------------------------------------------------------------------- through mul_mat
@@ -494,6 +553,7 @@ static void test_common(const struct isa *isa) {
             check_tile(isa, kc, n, kc / LANE_GROUP % 2);
         }
     }
+    for (int n = 1; n <= isa->panel_rows; n++) check_sum_rows(isa, n, n % 2);
     for (uint32_t type = 0; type < GGML_N_TYPES; type++) {
         bool supported = dequantize_supported(type);
         CHECK(supported == (isa->gemv[type] != NULL) && supported == (isa->panel[type] != NULL),

@@ -84,6 +84,10 @@ programs: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(BUILD)/run $
 test: programs
 	test/run_tests.sh $(BUILD)
 
+# BENCH_ARGS: -t THREADS, --isa NAME, --quick, --json [FILE]
+bench: $(BUILD)/test/bench
+	$< $(BENCH_ARGS)
+
 asan tsan:
 	$(MAKE) CONFIG=$@ OPT=-O1 test
 

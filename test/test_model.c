@@ -211,6 +211,7 @@ static const struct lie lies[] = {
     {"granite", "logit_scale", STRING, 0, "granite.logit_scale: expected a float, found"},
     {"gemma2", "attn_logit_softcapping", FLOAT, -50, "attn_logit_softcapping is -50, expected"},
     {"gemma2", "final_logit_softcapping", FLOAT, NAN, "gemma2.final_logit_softcapping is "},
+    {"gemma3", "attention.sliding_window_pattern", INT, 0, "window_pattern is 0, expected 1 to"},
     {"gemma2", "attention.sliding_window", INT, -1, "sliding_window: -1 does not fit"},
     {"gemma2", "attention.sliding_window", INT, 4294967295., "is 4294967295, expected 0 to 2684"},
     // rope
@@ -469,7 +470,7 @@ static void test_odd_shapes(void) {
 }
 
 static void test_families(void) {
-    char all[256], *names = all;
+    char all[512], *names = all;
     model_families(all, sizeof all);
     int n = 0;
     for (char *name; (name = strtok_r(names, ", ", &names)) != NULL; n++) {
@@ -672,7 +673,10 @@ static void test_keys_that_say_nothing(void) {
     build_u64(&b, "llama.embedding_length", 32);
     build_u8(&b, "llama.attention.head_count", 4);
     build_f64(&b, "llama.attention.layer_norm_rms_epsilon", (double)1e-5f);
-    build_u32(&b, "llama.attention.sliding_window", 3); // which llama does not have
+    build_u32(&b, "llama.attention.sliding_window", 3); // what llama does not have
+    build_f32(&b, "llama.final_logit_softcapping", 0.5f);
+    build_f32(&b, "llama.attn_logit_softcapping", 0.5f);
+    build_f32(&b, "llama.logit_scale", 0.5f);
     build_tensor(&b, "rope_freqs.weight", GGML_TYPE_F32, 4, 0, (const float[]){1, 1, 1, 1});
     check_equal(&a, &b, t.n_vocab, "keys that say nothing");
 }
@@ -765,9 +769,9 @@ static void test_extreme_numbers(void) {
         {"llama", "rope.scaling.yarn_beta_slow", FLOAT, 3e38, NULL},
         {"llama", "rope.scaling.original_context_length", INT, BIG, NULL},
         {"llama", "rope.scaling.attn_factor", FLOAT, 3e38, NULL},
-        {"llama", "attention.scale", FLOAT, 3e38, NULL},
-        {"llama", "attn_logit_softcapping", FLOAT, 1e-38, NULL},
-        {"llama", "final_logit_softcapping", FLOAT, 3e38, NULL},
+        {"granite", "attention.scale", FLOAT, 3e38, NULL},
+        {"gemma2", "attn_logit_softcapping", FLOAT, 1e-38, NULL},
+        {"gemma2", "final_logit_softcapping", FLOAT, 3e38, NULL},
         {"granite", "logit_scale", FLOAT, 1e-38, NULL},
         {"granite", "logit_scale", FLOAT, 0, NULL},
         {"granite", "embedding_scale", FLOAT, 0, NULL},
@@ -813,12 +817,14 @@ static void test_too_large(void) {
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-/* One file per family, below 8 kB. */
+/* One file per family that has something of its own, below 8 kB. */
 static void write_seeds(const char *dir) {
-    char all[256], *names = all, path[512];
-    model_families(all, sizeof all);
-    for (char *name; (name = strtok_r(names, ", ", &names)) != NULL;) {
-        struct tiny t = tiny_family(name);
+    static const char *const names[] = {"llama",  "granite",  "granitemoe", "qwen2",
+                                        "qwen3",  "qwen3moe", "phi3",       "gemma",
+                                        "gemma2", "gemma3",   "smollm3"};
+    char path[512];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct tiny t = tiny_family(names[i]);
         bool small = t.fused || t.n_expert > 0;
         t.n_layer = 1;
         t.n_vocab = 5;
@@ -828,7 +834,7 @@ static void write_seeds(const char *dir) {
         t.n_head_kv = 1;
         t.type = small ? GGML_TYPE_F16 : GGML_TYPE_Q5_1;
         struct gguf_build b = tiny_build(&t);
-        snprintf(path, sizeof path, "%s/%s", dir, name);
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         build_write(&b, path);
         build_free(&b);
     }

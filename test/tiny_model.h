@@ -39,7 +39,7 @@ static inline struct tiny tiny_family(const char *arch) {
     t.fused = strcmp(arch, "phi3") == 0;
     t.qkv_bias = strcmp(arch, "qwen2") == 0;
     t.qk_norm = strncmp(arch, "qwen3", 5) == 0 || strcmp(arch, "gemma3") == 0;
-    if (strcmp(arch, "qwen3moe") == 0) {
+    if (strlen(arch) > 3 && strcmp(arch + strlen(arch) - 3, "moe") == 0) {
         t.n_expert = 3;
         t.n_used = 2;
     }

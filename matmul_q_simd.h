@@ -32,7 +32,8 @@ SIMD_BEGIN
 struct sink {
     vf acc;         // gemv: the running sums
     const float *x; // gemv: activations of the block
-    float *panel;   // panel: where the block goes; NULL in a gemv
+    float *panel;   // panel: where the block goes
+    bool store;     // panel or gemv? A constant, so that one of the two is compiled
 };
 
 /* SIMD_ROWS rows at one block: p the first, p + stride the second. */
@@ -44,7 +45,7 @@ struct block {
 };
 
 INLINE void emit(struct sink *s, int step, vf w) {
-    if (s->panel) {
+    if (s->store) {
         vf_store(s->panel + step * TILE_VECS * VEC_FLOATS, w);
     } else {
         s->acc = vf_fma(w, vf_load8(s->x + step * LANES), s->acc);
@@ -53,10 +54,9 @@ INLINE void emit(struct sink *s, int step, vf w) {
 
 /* 32 weights w = scale * q + offset, q unsigned bytes. */
 INLINE void emit_unsigned(struct sink *s, int step, vi q, vf scale, vf offset) {
-    const vi byte = vi_set1(255);
-    emit(s, step, vf_fma(scale, vf_from_vi(vi_and(q, byte)), offset));
-    emit(s, step + 1, vf_fma(scale, vf_from_vi(vi_and(VI_SHR(q, 8), byte)), offset));
-    emit(s, step + 2, vf_fma(scale, vf_from_vi(vi_and(VI_SHR(q, 16), byte)), offset));
+    emit(s, step, vf_fma(scale, vf_from_vi(vi_byte(q, 0)), offset));
+    emit(s, step + 1, vf_fma(scale, vf_from_vi(vi_byte(q, 1)), offset));
+    emit(s, step + 2, vf_fma(scale, vf_from_vi(vi_byte(q, 2)), offset));
     emit(s, step + 3, vf_fma(scale, vf_from_vi(VI_SHR(q, 24)), offset));
 }
 
@@ -258,7 +258,7 @@ INLINE void panel_blocks(const struct matrix *w, int64_t row, int n_rows, int64_
                          float *panel, int block_len, size_t block_bytes, begin_fn *begin,
                          unit_fn *unit) {
     for (int v = 0; v < PANEL_VECS; v++) {
-        struct sink s = {.panel = panel_vec(panel, v, kc)};
+        struct sink s = {.panel = panel_vec(panel, v, kc), .store = true};
         struct block b = block_at(w, row + v * SIMD_ROWS, row + n_rows - 1,
                                   (size_t)(k0 / block_len) * block_bytes);
         for (int k = 0; k < kc; k += block_len) {
@@ -340,7 +340,7 @@ static void panel_any(const struct matrix *w, int64_t row, int n_rows, int64_t k
         return;
     }
     for (int v = 0; v < PANEL_VECS; v++) {
-        struct sink s = {.panel = panel_vec(panel, v, kc)};
+        struct sink s = {.panel = panel_vec(panel, v, kc), .store = true};
         any_columns(w, row + v * SIMD_ROWS, row + n_rows - 1, k0, kc, &s);
     }
 }

@@ -142,6 +142,11 @@ INLINE vi vi_set4(int a, int b, int c, int d) {
 INLINE vi vi_shrv(vi a, vi n) {
     return _mm512_srlv_epi32(a, n);
 }
+/* Byte n of every integer: one shuffle where shift and mask would be two. */
+INLINE vi vi_byte(vi v, int n) {
+    const int zero = (int)0x80808000 | n;
+    return _mm512_shuffle_epi8(v, vi_set4(zero, zero + 4, zero + 8, zero + 12));
+}
 /* Of every 4 integers: a, b, c, d (0..3). */
 #define VI_PICK4(v, a, b, c, d) \
     _mm512_shuffle_epi32(v, (_MM_PERM_ENUM)((a) | (b) << 2 | (c) << 4 | (d) << 6))
@@ -317,6 +322,10 @@ INLINE vi vi_set4(int a, int b, int c, int d) {
 }
 INLINE vi vi_shrv(vi a, vi n) {
     return _mm256_srlv_epi32(a, n);
+}
+INLINE vi vi_byte(vi v, int n) {
+    const int zero = (int)0x80808000 | n;
+    return _mm256_shuffle_epi8(v, vi_set4(zero, zero + 4, zero + 8, zero + 12));
 }
 #define VI_PICK4(v, a, b, c, d) _mm256_shuffle_epi32(v, (a) | (b) << 2 | (c) << 4 | (d) << 6)
 INLINE vi vi_widen4(vi v, int n) {
@@ -525,6 +534,10 @@ INLINE int32x4_t simd_table(int32x4_t v, int32x4_t order) {
 }
 INLINE vi vi_table(vi v, vi order) {
     return (vi){simd_table(v.lo, order.lo), simd_table(v.hi, order.hi)};
+}
+INLINE vi vi_byte(vi v, int n) {
+    const int zero = (int)0x80808000 | n;
+    return vi_table(v, vi_set4(zero, zero + 4, zero + 8, zero + 12));
 }
 #define SIMD_DWORD(n) (0x03020100 + 0x04040404 * (n))
 #define VI_PICK4(v, a, b, c, d) \

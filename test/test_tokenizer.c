@@ -155,6 +155,7 @@ static struct vocab *make_spm(void) {
     add(v, "<mark>ab", T_USER, 0);   // 269
     add(v, "abc", T_UNUSED, -1);     // 270
     add(v, "<|im_end|>", T_USER, 0); // 271: a control token by its name
+    add(v, "■▁■", T_NORMAL, -9);     // 272: begins like U+2581
     write_arrays(v);
     return v;
 }
@@ -254,6 +255,10 @@ static void test_spm_keys(void) {
     check_ids(v, "", true, IDS(260, 261));
     CHECK(tokenizer_bos(v->t) == 260 && tokenizer_eos(v->t) == 261, "ids from the file");
     CHECK(tokenizer_is_eog(v->t, 261) && !tokenizer_is_eog(v->t, 260), "EOS ends");
+    close_vocab(v);
+    build_u32(&v->build, "tokenizer.ggml.eos_token_id", 0);
+    open_good(v);
+    CHECK(tokenizer_is_eog(v->t, 0), "EOS ends, whatever its id");
     free_vocab(v);
 }
 
@@ -277,6 +282,11 @@ static void test_bpe(void) {
     check_ids(v, "xyz", true, IDS('x', 'y', 'z'));
     check_ids(v, "é", true, NO_IDS); // merged, no token, and its bytes are no ASCII
     check_ids(v, "\xff", true, IDS(0xef, 0xbf, 0xbd));
+    struct token_list zero = {0};
+    CHECK(tokenizer_encode(v->t, "a\0", 2, true, true, &zero, NULL) == 0 && zero.n == 2 &&
+              zero.ids[0] == 'a' && zero.ids[1] == 0,
+          "a NUL is a byte like others");
+    token_list_free(&zero);
     check_ids(v, "<|end|>a", true, IDS(263, 'a'));
     check_ids(v, "<tool>ab", false, IDS(264, 256));
     check_ids(v, "<|sys|> x", true, IDS(266));
@@ -319,6 +329,7 @@ static void test_pieces(void) {
     check_piece(v, 265, false, " a", 2);
     check_piece(v, 266, false, "  ", 2);
     check_piece(v, 268, false, "<mark>", 6);
+    check_piece(v, 272, false, "■ ■", 7);
     check_piece(v, 270, true, "", 0);
     check_piece(v, -1, true, "", 0);
     check_piece(v, (int32_t)v->n, true, "", 0);
@@ -556,16 +567,16 @@ static void test_refusals(void) {
     v = make_spm();
     add(v, "ab", T_NORMAL, 0);
     write_arrays(v);
-    check_refused(v, "tokenizer.ggml.tokens: entries 262 and 272 are the same text 'ab'");
+    check_refused(v, "tokenizer.ggml.tokens: entries 262 and 273 are the same text 'ab'");
 }
 
 static void test_bad_arrays(void) {
     struct vocab *v = make_spm();
     build_i32s(&v->build, "tokenizer.ggml.token_type", v->n - 1, v->type);
-    check_refused(v, "tokenizer.ggml.token_type: has 271 entries, the vocabulary has 272");
+    check_refused(v, "tokenizer.ggml.token_type: has 272 entries, the vocabulary has 273");
     v = make_spm();
     build_f32s(&v->build, "tokenizer.ggml.scores", 3, v->score);
-    check_refused(v, "tokenizer.ggml.scores: has 3 entries, the vocabulary has 272");
+    check_refused(v, "tokenizer.ggml.scores: has 3 entries, the vocabulary has 273");
     v = make_spm();
     build_i32s(&v->build, "tokenizer.ggml.scores", v->n, v->type);
     check_refused(v, "tokenizer.ggml.scores: expected an array of floats");
@@ -586,9 +597,9 @@ static void test_bad_ids(void) {
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char key[64], what[128];
         snprintf(key, sizeof key, "tokenizer.ggml.%s", keys[i]);
-        snprintf(what, sizeof what, "%s: 272 is no token, the vocabulary has 272", key);
+        snprintf(what, sizeof what, "%s: 273 is no token, the vocabulary has 273", key);
         struct vocab *v = make_spm();
-        build_u32(&v->build, key, 272);
+        build_u32(&v->build, key, 273);
         check_refused(v, what);
         v = make_spm();
         build_str(&v->build, key, "1");

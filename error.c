@@ -1,6 +1,7 @@
 #include "error.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 int error_set(struct error *err, const char *format, ...) {
@@ -9,8 +10,13 @@ int error_set(struct error *err, const char *format, ...) {
     va_start(args, format);
     vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
+    unsigned char before = 0;
     for (char *c = err->text; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+        unsigned char byte = (unsigned char)*c;
+        bool c1 = before == 0xc2 && byte >= 0x80 && byte < 0xa0;
+        if (c1) c[-1] = '?';
+        if (c1 || byte < 0x20 || byte == 0x7f) *c = '?';
+        before = byte;
     }
     return -1;
 }

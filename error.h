@@ -14,8 +14,8 @@ struct error {
 };
 
 /* Formats the message (cut to fit) and returns -1, so that `return error_set(err, ...)` reads as
- * one act. Bytes below 0x20 and 0x7f become '?': names in files are hostile and end up on a
- * terminal. `err` may be NULL. */
+ * one act. Control characters (below 0x20, 0x7f, U+0080 to U+009f) become '?': names
+ * in files are hostile and end up on a terminal. `err` may be NULL. */
 int error_set(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
 #endif

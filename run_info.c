@@ -177,8 +177,9 @@ static void describe_file(const struct info *in) {
         params += (double)in->params_of_type[type];
         bytes += (double)in->bytes_of_type[type];
     }
+    struct gguf_str name = find_string(in, "general.name");
     label("name");
-    put_text(find_string(in, "general.name"), MAX_SHOWN);
+    put_text(name.len ? name : (struct gguf_str){"none", 4}, MAX_SHOWN);
     printf("\n");
     label("file");
     printf("%s", scaled((double)in->g->mapped_bytes, "B").text);
@@ -219,6 +220,7 @@ static void describe_windows(const struct info *in) {
 }
 
 static void describe_rope(const struct info *in) {
+    if (!in->runs && !find(in, "rope.dimension_count") && !find(in, "rope.freq_base")) return;
     label("rope");
     if (in->runs) {
         const struct hparams *hp = &in->s->model.hp;
@@ -243,6 +245,19 @@ static void describe_rope(const struct info *in) {
     printf("\n");
 }
 
+static void describe_attention(const struct info *in) {
+    if (!put_known(in, "attention      ", "attention.head_count", " heads")) return;
+    put_known(in, ", ", "attention.head_count_kv", " of keys and values");
+    if (in->runs) {
+        const struct hparams *hp = &in->s->model.hp;
+        printf(", of %d dimensions", hp->head_dim_k);
+        if (hp->head_dim_v != hp->head_dim_k) printf(" (values %d)", hp->head_dim_v);
+    } else {
+        put_known(in, ", of ", "attention.key_length", " dimensions");
+    }
+    printf("\n");
+}
+
 static void describe_model(const struct info *in) {
     describe_family(in);
     if (!find(in, "block_count")) return; // a vocabulary, or nothing that we know
@@ -257,17 +272,7 @@ static void describe_model(const struct info *in) {
         put_known(in, ", ", "expert_shared_count", " shared");
         printf("\n");
     }
-    label("attention");
-    put_known(in, "", "attention.head_count", " heads");
-    put_known(in, ", ", "attention.head_count_kv", " of keys and values");
-    if (in->runs) {
-        const struct hparams *hp = &in->s->model.hp;
-        printf(", of %d dimensions", hp->head_dim_k);
-        if (hp->head_dim_v != hp->head_dim_k) printf(" (values %d)", hp->head_dim_v);
-    } else {
-        put_known(in, ", of ", "attention.key_length", " dimensions");
-    }
-    printf("\n");
+    describe_attention(in);
     describe_windows(in);
     describe_rope(in);
     put_known(in, "context        ", "context_length", "\n");

@@ -52,8 +52,8 @@ last_line() {
 
 # ------------------------------------------------------------------------------------------ info
 
-# A GGUF file from parts; every number is below 256.
-u32() { printf %b "\\0$(printf %03o "$1")\\0\\0\\0"; }
+# A GGUF file from parts; every number is below 65536.
+u32() { printf %b "\\0$(printf %03o $(($1 % 256)))\\0$(printf %03o $(($1 / 256)))\\0\\0"; }
 u64() { u32 "$1" && u32 0; }
 string() { u64 ${#1} && printf %s "$1"; }
 string_kv() { string "$1" && u32 8 && string "$2"; }
@@ -92,17 +92,18 @@ escape=$(printf '\033')
 control=$(printf '\302\233') # U+009B, a terminal's other escape
 {
     printf GGUF && u32 3 && u64 3 && u64 3
-    string_kv general.architecture "rwkv${escape}[31m"
+    string_kv general.architecture "rwkv${escape}[31m${control}"
     string_kv "general.name" "${control}2Jsmile: $(printf '\342\230\272') $(printf '\377')"
     u32_kv "a${escape}key" 7
     tensor one 256 23 0 && tensor "t${escape}wo" 256 99 0 && tensor three 1 0 160
     printf '%300s' ""
 } >"$dir/odd.gguf"
 check "info: unknown" exits 0 "$RUN" "$dir/odd.gguf" --info
-check "info: unknown" says out 'rwkv\x1b[31m'
+check "info: unknown" says out 'rwkv\x1b[31m\xc2\x9b'
 check "info: unknown" says out "\\xc2\\x9b2Jsmile: $(printf '\342\230\272') \\xff"
+check "info: unknown" says out 'IQ4_XS            1        256 weights      136 B   4.25 bits each   not'
 check "info: unknown" says out '1 tensor of type IQ4_XS; 1 tensor of type unknown'
-check "info: unknown" says out 'runs: no: general.architecture is "rwkv?[31m"'
+check "info: unknown" says out 'runs: no: general.architecture is "rwkv?[31m??"'
 tr -d "$escape$control" <"$dir/out" >"$dir/clean"
 check "info: unknown: no control bytes" cmp "$dir/out" "$dir/clean"
 { printf GGUF && u32 3 && u64 0 && u64 0; } >"$dir/empty.gguf"

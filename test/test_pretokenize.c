@@ -211,6 +211,7 @@ static void test_details(void) {
     check("seed-coder", "a!\nb", "a|!|\n|b");
     check("superbpe", "1234²1234", "1|234²1|234");
     check("afmoe", "a1234 12", "a|1|234| |12");
+    check("deepseek-llm", "\x01  \x01  ", "\x01  \x01|  ");
     check("deepseek-llm", "a ñ b", "a| ñ| b");
     check("deepseek-llm", "aㅎ中ऄ、 b", "a|ㅎ中ऄ|、| b");
     check("youtu", "가나ㄱ다 中かㄅㄆ、。", "가나ㄱ다| |中か|ㄅㄆ|、。");

@@ -185,9 +185,9 @@ static struct vocab *make_bpe(void) {
     add(v, "中", T_NORMAL, 0);         // 262: not in the alphabet
     add(v, "<|end|>", T_NORMAL, 0);    // 263: control by name
     add(v, "<tool>", T_USER, 0);       // 264
-    add(v, "<|sys|>", T_CONTROL, 0);   // 265
-    add(v, "<|sys|> x", T_CONTROL, 0); // 266
-    add(v, "q<|sys", T_CONTROL, 0);    // 267
+    add(v, "q<|sys", T_CONTROL, 0);    // 265
+    add(v, "<|sys|>", T_CONTROL, 0);   // 266
+    add(v, "<|sys|> x", T_CONTROL, 0); // 267
     write_arrays(v);
     build_strs(&v->build, "tokenizer.ggml.merges", sizeof merges / sizeof *merges, merges);
     return v;
@@ -289,11 +289,11 @@ static void test_bpe(void) {
     token_list_free(&zero);
     check_ids(v, "<|end|>a", true, IDS(263, 'a'));
     check_ids(v, "<tool>ab", false, IDS(264, 256));
-    check_ids(v, "<|sys|> x", true, IDS(266));
-    check_ids(v, "<|sys|> y", true, IDS(265, ' ', 'y'));
-    check_ids(v, "q<|sys|>", true, IDS('q', 265)); // the longest, not the leftmost
-    check_ids(v, "q<|sys|", true, IDS(267, '|'));
-    check_ids(v, "q<|sys|> x", true, IDS('q', 266));
+    check_ids(v, "<|sys|> x", true, IDS(267));
+    check_ids(v, "<|sys|> y", true, IDS(266, ' ', 'y'));
+    check_ids(v, "q<|sys|>", true, IDS('q', 266)); // the longest, not the leftmost
+    check_ids(v, "q<|sys|", true, IDS(265, '|'));
+    check_ids(v, "q<|sys|> x", true, IDS('q', 267));
     close_vocab(v);
     build_str(&v->build, "tokenizer.ggml.pre", "youtu");
     open_good(v);

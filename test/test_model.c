@@ -699,6 +699,89 @@ static void test_rope(void) {
     free(rows);
 }
 
+/* Each tensor that may be there does something. */
+static void test_optional_tensors(void) {
+    static const struct {
+        const char *name;
+        int n;
+    } tensors[] = {
+        {"blk.1.attn_q.bias", 32},
+        {"blk.1.attn_k.bias", 16},
+        {"blk.1.attn_v.bias", 16},
+        {"blk.1.attn_output.bias", 32},
+        {"blk.1.attn_q_norm.weight", 8},
+        {"blk.1.attn_k_norm.weight", 8},
+        {"blk.1.post_attention_norm.weight", 32},
+        {"blk.1.post_ffw_norm.weight", 32},
+        {"rope_freqs.weight", 4},
+    };
+    struct tiny t = tiny_llama();
+    size_t bytes = N_TOKENS * (size_t)t.n_vocab * sizeof(float);
+    float *without = run_tiny(&t, "no optional tensors");
+    for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) {
+        struct gguf_build b = tiny_build(&t);
+        tiny_vector(&b, &t, tensors[i].name, tensors[i].n, 2);
+        float *rows = run_every_way(&b, tensors[i].name, true);
+        CHECK(memcmp(rows, without, bytes) != 0, "%s does nothing", tensors[i].name);
+        free(rows);
+    }
+    // weights of attention add up to 1: a bias of all values is one of the output
+    struct gguf_build values = tiny_build(&t), output = tiny_build(&t);
+    float bias[16], sums[32] = {0};
+    for (int i = 0; i < 16; i++) bias[i] = 0.1f * (float)i;
+    const float *w =
+        (const float *)(void *)build_find_tensor(&output, "blk.1.attn_output.weight")->data.data;
+    for (int i = 0; i < 32 * 32; i++) { // two heads share each value
+        sums[i / 32] += w[i] * bias[i % 32 / 16 * 8 + i % 8];
+    }
+    build_tensor(&values, "blk.1.attn_v.bias", GGML_TYPE_F32, 16, 0, bias);
+    build_tensor(&output, "blk.1.attn_output.bias", GGML_TYPE_F32, 32, 0, sums);
+    float *x = run_every_way(&values, "a bias of values", true);
+    float *y = run_every_way(&output, "a bias of the output", true);
+    for (int i = 0; i < N_TOKENS * t.n_vocab; i++) {
+        CHECK(fabsf(x[i] - y[i]) < 1e-2f, "logit %d: %g and %g", i, (double)x[i], (double)y[i]);
+    }
+    free(x);
+    free(y);
+    free(without);
+}
+
+/* Does the key change the logits of a model in which layer il alone looks at other tokens? */
+static bool matters_in(const struct tiny *t, int il, const struct lie *l) {
+    float *rows[2];
+    for (int i = 0; i < 2; i++) {
+        struct gguf_build b = tiny_build(t);
+        if (i == 1) apply(&b, tiny_key(t, l->key), l);
+        for (int other = 0; other < t->n_layer; other++) {
+            struct build_bytes *o =
+                &build_find_tensor(&b, tiny_name(other, "attn_output.weight"))->data;
+            if (other != il) memset(o->data, 0, o->len);
+        }
+        rows[i] = run_every_way(&b, l->key, true);
+    }
+    bool same = memcmp(rows[0], rows[1], N_TOKENS * (size_t)t->n_vocab * 4) == 0;
+    free(rows[0]);
+    free(rows[1]);
+    return !same;
+}
+
+/* Which layers have rope, and which have a window. */
+static void test_layers(void) {
+    const struct lie base = {.key = "rope.freq_base", .kind = FLOAT, .value = 100};
+    const struct lie window = {.key = "attention.sliding_window", .kind = INT, .value = 7};
+    struct tiny smollm3 = tiny_family("smollm3"), gemma2 = tiny_family("gemma2");
+    struct tiny gemma3 = tiny_family("gemma3");
+    smollm3.n_layer = 5;
+    gemma2.n_layer = 4;
+    gemma3.n_layer = 7;
+    for (int il = 0; il < 7; il++) {
+        if (il < 5) CHECK(matters_in(&smollm3, il, &base) == (il != 3), "smollm3, layer %d", il);
+        if (il < 4) CHECK(matters_in(&gemma2, il, &window) == (il % 2 == 0), "gemma2, %d", il);
+        CHECK(matters_in(&gemma3, il, &window) == (il != 5), "gemma3, layer %d", il);
+        CHECK(matters_in(&gemma3, il, &base) == (il == 5), "gemma3, base of layer %d", il);
+    }
+}
+
 /* ---- weights that are no numbers ------------------------------------------------------------- */
 
 /* Whatever the logits are, a token comes out. */
@@ -862,6 +945,8 @@ int main(int argc, char **argv) {
     test_expert_weights();
     test_keys_that_say_nothing();
     test_rope();
+    test_optional_tensors();
+    test_layers();
     test_weights_that_are_no_numbers();
     test_scales_that_are_no_numbers();
     test_extreme_numbers();

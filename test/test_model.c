@@ -39,7 +39,7 @@ static void check_refused(struct gguf_build *b, const char *expected) {
     CHECK(strstr(text, expected), "expected \"%s\", found \"%s\"", expected, text);
 }
 
-enum { N_TOKENS = 12, N_CTX = 16 };
+enum { N_TOKENS = 9, N_CTX = 16 };
 
 /* N_TOKENS rows of logits, or NULL after a failed CHECK. */
 static float *logits_with(const struct model *m, const struct isa *isa, int n_threads, int n_batch,
@@ -103,7 +103,7 @@ static float *run_every_way(struct gguf_build *b, const char *what, bool finite)
     }
     for (int i = 0; rows && isa_all[i]; i++) {
         if (!isa_all[i]->usable()) continue;
-        for (int way = 0; way < 4; way++) {
+        for (int way = 0; way < 4; way += finite ? 1 : 3) {
             float *again = logits_with(&o.m, isa_all[i], 1 + way % 2, way < 2 ? 5 : 1, way % 2);
             bool same = again && memcmp(again, rows, n * sizeof *rows) == 0;
             CHECK(same || !finite, "%s: %s, way %d differs", what, isa_all[i]->name, way);

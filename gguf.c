@@ -32,6 +32,8 @@
 struct gguf_map {
     void *addr; // NULL: borrowed from the caller of gguf_parse
     size_t len;
+    dev_t device; // with the inode: which file it is
+    ino_t inode;
     char (*names)[MAX_NAME]; // of this part's tensors
 };
 
@@ -524,6 +526,8 @@ static int map_fd(int fd, const char *path, struct gguf_map *map, struct error *
         return error_set(err, "%.300s is too large for this machine's addresses", path);
     }
     map->len = (size_t)st.st_size;
+    map->device = st.st_dev;
+    map->inode = st.st_ino;
     void *addr = mmap(NULL, map->len, PROT_READ, MAP_PRIVATE, fd, 0);
     if (addr == MAP_FAILED) return error_set(err, "cannot map %.300s: %s", path, strerror(errno));
     map->addr = addr;
@@ -642,6 +646,14 @@ int gguf_open(struct gguf *g, const char *path, struct error *err) {
         return -1;
     }
     return 0;
+}
+
+bool gguf_maps_file(const struct gguf *g, const struct stat *st) {
+    for (size_t i = 0; i < g->n_maps; i++) {
+        const struct gguf_map *map = &g->maps[i];
+        if (map->addr && map->device == st->st_dev && map->inode == st->st_ino) return true;
+    }
+    return false;
 }
 
 void gguf_close(struct gguf *g) {

@@ -144,6 +144,10 @@ int gguf_open(struct gguf *g, const char *path, struct error *err);
 int gguf_parse(struct gguf *g, const void *buf, size_t size, struct error *err);
 
 /* Frees everything; g may be all zero. */
+/* Whether the file that st describes is the one, or one of those, that g maps. */
+struct stat;
+bool gguf_maps_file(const struct gguf *g, const struct stat *st);
+
 void gguf_close(struct gguf *g);
 
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key);

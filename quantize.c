@@ -160,9 +160,19 @@ struct output {
 };
 
 static volatile sig_atomic_t stop_signal; // the signal that asked us to stop, 0 if none
+static char *volatile unfinished;         // name of the temporary file while there is one
 
 static void on_signal(int sig) {
     stop_signal = sig;
+}
+
+/* A page of the map is gone: somebody cut the input short while it was read. */
+static void on_bus_error(int sig) {
+    static const char text[] = "quantize: the input was cut short while it was read\n";
+    (void)sig;
+    if (unfinished) unlink(unfinished);
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(1);
+    _exit(1);
 }
 
 static void put(struct output *o, const void *data, size_t size) {
@@ -194,6 +204,12 @@ static void put_padding(struct output *o, size_t alignment) {
     }
 }
 
+static void remove_temporary(struct output *o) {
+    unlink(o->temporary);
+    unfinished = NULL;
+    free(o->temporary);
+}
+
 /* Opens a new file beside `path`, readable as the user's umask says. */
 static int output_open(struct output *o, const char *path, struct error *err) {
     static const char suffix[] = ".tmp-XXXXXX";
@@ -209,6 +225,7 @@ static int output_open(struct output *o, const char *path, struct error *err) {
         free(o->temporary);
         return -1;
     }
+    unfinished = o->temporary;
     mode_t mask = umask(0);
     umask(mask);
     fchmod(fd, 0666 & ~mask);
@@ -216,8 +233,7 @@ static int output_open(struct output *o, const char *path, struct error *err) {
     if (!o->file) {
         error_set(err, "out of memory");
         close(fd);
-        unlink(o->temporary);
-        free(o->temporary);
+        remove_temporary(o);
         return -1;
     }
     return 0;
@@ -252,11 +268,12 @@ static int output_close(struct output *o, const char *path, int result, struct e
                            strerror(errno));
     }
     if (result == 0) {
+        unfinished = NULL;
         sync_directory_of(path);
+        free(o->temporary);
     } else {
-        unlink(o->temporary);
+        remove_temporary(o);
     }
-    free(o->temporary);
     return result;
 }
 
@@ -460,21 +477,28 @@ static int put_tensors(struct output *o, const struct gguf *g, const uint32_t *t
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-/* An output that exists must be a plain file, and another than the input. */
-static int check_paths(const char *in, const char *out, struct error *err) {
-    struct stat a, b;
-    if (stat(out, &b) != 0) return 0;
-    if (S_ISDIR(b.st_mode))
-        return error_set(err, "%s: expected a file name, found a directory", out);
-    if (!S_ISREG(b.st_mode)) return error_set(err, "%s: exists and is not a plain file", out);
-    if (stat(in, &a) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino) {
-        return error_set(err, "%s: input and output are the same file", out);
+/* An output that exists must be a plain file, and no part of the input. */
+static int check_output(const struct gguf *g, const char *out, struct error *err) {
+    struct stat st;
+    if (stat(out, &st) != 0) {
+        return errno == ENOENT ? 0 : error_set(err, "%s: %s", out, strerror(errno));
     }
-    return 0;
+    if (S_ISDIR(st.st_mode)) {
+        return error_set(err, "%s: expected a file name, found a directory", out);
+    }
+    if (!S_ISREG(st.st_mode)) return error_set(err, "%s: exists and is not a plain file", out);
+    if (!gguf_maps_file(g, &st)) return 0;
+    return error_set(err, "%s: input and output are the same file", out);
 }
 
-static void report(const struct gguf *g, const uint32_t *types, const struct output *o,
-                   const struct progress *p) {
+/* What printf and the like could not write, too. */
+static int flush(struct error *err) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    return error_set(err, "standard output: %s", strerror(errno));
+}
+
+static int report(const struct gguf *g, const uint32_t *types, const struct output *o,
+                  const struct progress *p, struct error *err) {
     double bytes = 0;
     for (size_t i = 0; i < g->n_tensors; i++) {
         bytes += (double)tensor_bytes(&g->tensors[i], types[i]);
@@ -482,6 +506,7 @@ static void report(const struct gguf *g, const uint32_t *types, const struct out
     printf("in %.1f MB, out %.1f MB, %.2f bits per weight, %.1f s\n",
            (double)g->mapped_bytes * 1e-6, (double)o->size * 1e-6,
            p->total ? 8 * bytes / (double)p->total : 0.0, seconds() - p->start);
+    return flush(err);
 }
 
 static int write_model(const struct gguf *g, const struct options *opt, const uint32_t *types,
@@ -497,16 +522,16 @@ static int write_model(const struct gguf *g, const struct options *opt, const ui
     int result = put_tensors(&o, g, types, threads, &p, err);
     clear_progress(&p);
     result = output_close(&o, opt->out, result, err);
-    if (result == 0) report(g, types, &o, &p);
-    return result;
+    return result == 0 ? report(g, types, &o, &p, err) : -1;
 }
 
 static int quantize_file(const struct options *opt, struct error *err) {
     struct gguf g;
-    if (check_paths(opt->in, opt->out, err) != 0 || gguf_open(&g, opt->in, err) != 0) return -1;
+    if (gguf_open(&g, opt->in, err) != 0) return -1;
     struct threads *threads = NULL;
     uint32_t *types = malloc((g.n_tensors + 1) * sizeof *types);
-    int result = types ? plan_types(&g, opt->mix, types, err) : error_set(err, "out of memory");
+    int result = types ? check_output(&g, opt->out, err) : error_set(err, "out of memory");
+    if (result == 0) result = plan_types(&g, opt->mix, types, err);
     if (result == 0) {
         threads = threads_open(opt->n_threads ? opt->n_threads : threads_default_count(), err);
         result = threads ? write_model(&g, opt, types, threads, err) : -1;
@@ -562,18 +587,21 @@ static void catch_signals(void) {
             sigaction(signals[i], &catch, NULL);
         }
     }
+    signal(SIGBUS, on_bus_error);
     signal(SIGXFSZ, SIG_IGN);
 }
 
 int main(int argc, char **argv) {
+    struct error err;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             fputs(usage, stdout);
-            return 0;
+            if (flush(&err) == 0) return 0;
+            fprintf(stderr, "quantize: %s\n", err.text);
+            return 1;
         }
     }
     struct options opt;
-    struct error err;
     if (parse_options(argc, argv, &opt, &err) != 0) {
         fprintf(stderr, "quantize: %s (--help tells more)\n", err.text);
         return 2;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -171,10 +172,12 @@ static int parse_options(struct options *o, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i];
         if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-            return fputs(help, stdout) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : 0;
+            fputs(help, stdout);
+            return flush();
         }
         if (strcmp(name, "--version") == 0) {
-            return printf("kq.c %s\n", VERSION) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : 0;
+            printf("kq.c %s\n", VERSION);
+            return flush();
         }
         if (takes_value(name)) {
             if (i + 1 == argc) return USAGE("%s needs a value (see --help)", name);
@@ -480,7 +483,8 @@ int print(struct gguf_str text) {
 }
 
 int flush(void) {
-    return fflush(stdout) == 0 ? 0 : FAIL("standard output: %s", strerror(errno));
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    return FAIL("standard output: %s", strerror(errno));
 }
 
 static int print_token(struct session *s, struct token_stream *stream, int32_t id) {
@@ -579,9 +583,9 @@ static int print_tokens(struct session *s) {
     int status = open_tokenizer(s);
     if (status == 0) status = read_prompt(s);
     for (size_t i = 0; status == 0 && i < s->tokens.n; i++) {
-        if (printf(i ? " %d" : "%d", (int)s->tokens.ids[i]) < 0) status = EXIT_FAILED;
+        printf(i ? " %d" : "%d", (int)s->tokens.ids[i]);
     }
-    if (status == 0 && putchar('\n') < 0) status = EXIT_FAILED;
+    if (status == 0) putchar('\n');
     return status == 0 ? flush() : status;
 }
 
@@ -597,10 +601,18 @@ int open_sampler(struct session *s) {
     return s->sampler ? 0 : FAIL("%s", s->err.text);
 }
 
+/* Replaces what the file holds, unless that is the model. */
 static int open_logits_file(struct session *s) {
-    if (!s->o.logits) return 0;
-    s->logits_file = fopen(s->o.logits, "wb");
-    return s->logits_file ? 0 : FAIL("%s: %s", s->o.logits, strerror(errno));
+    const char *path = s->o.logits;
+    struct stat st;
+    if (!path) return 0;
+    if (stat(path, &st) == 0) {
+        if (gguf_maps_file(&s->gguf, &st)) return FAIL("--logits: %s is the model itself", path);
+    } else if (errno != ENOENT) {
+        return FAIL("%s: %s", path, strerror(errno));
+    }
+    s->logits_file = fopen(path, "wb");
+    return s->logits_file ? 0 : FAIL("%s: %s", path, strerror(errno));
 }
 
 static int close_logits_file(struct session *s) {
@@ -633,7 +645,7 @@ static int run_text(struct session *s) {
     if (status == 0) status = run_prompt(s, &logits);
     if (status == 0) status = generate(s, &stream, logits);
     if (status == 0) status = print(token_stream_end(&stream));
-    if (status == 0 && putchar('\n') < 0) status = EXIT_FAILED;
+    if (status == 0) putchar('\n');
     if (status == 0) status = flush();
     if (status == 0) status = close_logits_file(s);
     if (s->context_full)

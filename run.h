@@ -85,7 +85,7 @@ void print_json(const struct session *s);
 /* On a terminal, what takes over two seconds shows where it is. */
 void show_progress(double since, const char *what, size_t done, size_t all);
 
-/* To standard output; a failure is said. */
+/* To standard output; a failure is said. flush says those of printf and the like before it, too. */
 int print(struct gguf_str text);
 int flush(void);
 

@@ -147,7 +147,7 @@ static int generate_answer(struct chat *c) {
     int written = s->n_past + (interrupted ? s->o.n_batch : 0); // a batch may have been cut short
     if (written > c->n_written) c->n_written = written;
     if (status == 0 || interrupted) status = print(token_stream_end(&stream));
-    if (status == 0 && putchar('\n') < 0) status = EXIT_FAILED;
+    if (status == 0) putchar('\n');
     return status == 0 ? flush() : status;
 }
 
@@ -199,7 +199,7 @@ static enum input read_line(struct chat *c, const char *marker) {
         clearerr(stdin);
         return c->terminal ? INPUT_STOPPED : INPUT_END;
     }
-    if (len < 0 && ferror(stdin)) {
+    if (len < 0 && !feof(stdin)) { // out of memory, too
         say("standard input: %s", strerror(errno));
         return INPUT_FAILED;
     }

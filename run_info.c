@@ -325,14 +325,6 @@ static void describe_ends(const struct info *in) {
     printf(n ? "\n" : "nothing\n");
 }
 
-static bool adds_bos(const struct tokenizer *t) {
-    struct token_list list = {0};
-    bool adds = tokenizer_encode(t, "", 0, true, false, &list, NULL) == 0 && list.n > 0 &&
-                list.ids[0] == tokenizer_bos(t);
-    token_list_free(&list);
-    return adds;
-}
-
 static void describe_vocabulary(const struct info *in) {
     const struct gguf_kv *tokens = gguf_find(in->g, "tokenizer.ggml.tokens");
     label("vocabulary");
@@ -345,7 +337,10 @@ static void describe_vocabulary(const struct info *in) {
     struct gguf_str pre = find_string(in, "tokenizer.ggml.pre");
     if (pre.len) printf(", pre ");
     put_text(pre, MAX_SHOWN);
-    if (in->s->tokenizer && adds_bos(in->s->tokenizer)) printf(", texts begin with BOS");
+    const struct token_list *empty = &in->s->tokens;
+    if (empty->n > 0 && empty->ids[0] == tokenizer_bos(in->s->tokenizer)) {
+        printf(", texts begin with BOS");
+    }
     printf("\n");
     describe_special(in);
     if (in->s->tokenizer) describe_ends(in);
@@ -535,6 +530,10 @@ int print_info(struct session *s) {
     if (in.arch.len > 64) in.arch.len = 64;
     in.runs = model_open(&s->model, &s->gguf, &in.model_err) == 0;
     s->tokenizer = tokenizer_open(&s->gguf, &in.tokenizer_err);
+    if (s->tokenizer &&
+        tokenizer_encode(s->tokenizer, "", 0, true, false, &s->tokens, &s->err) < 0) {
+        return FAIL("%s", s->err.text);
+    }
     add_tensors(&in);
     describe_file(&in);
     describe_model(&in);

@@ -80,11 +80,9 @@ static int score_text(struct session *s, struct score *sc) {
 
 static int report(const struct session *s, const struct score *sc) {
     double seconds = now() - sc->start, n_read = (double)sc->n_chunks * (double)s->o.n_ctx;
-    if (printf("perplexity %.4f +/- %.4f over %zu tokens in %zu chunks\n", perplexity_of(sc),
-               error_of(sc), sc->n_tokens, sc->n_chunks) < 0 ||
-        flush() != 0) {
-        return EXIT_FAILED;
-    }
+    printf("perplexity %.4f +/- %.4f over %zu tokens in %zu chunks\n", perplexity_of(sc),
+           error_of(sc), sc->n_tokens, sc->n_chunks);
+    if (flush() != 0) return EXIT_FAILED;
     if (!s->o.quiet) {
         fprintf(stderr, "read       %6.0f tokens %9.2f tok/s; context %d, %s, %d threads%s\n",
                 n_read, n_read / seconds, s->o.n_ctx, s->o.isa->name, threads_count(s->threads),

@@ -181,6 +181,11 @@ is "--logits and 3 generated: bytes" $((7 * 512 * 4)) $(($(wc -c <"$tmp/more")))
 head -c 8192 "$tmp/more" >"$tmp/first"
 same "--logits of the prompt" "$tmp/logits" "$tmp/first"
 
+cp $model "$tmp/own"
+ln -s own "$tmp/link"
+refused 1 "is the model itself" "$tmp/own" --ids "1 5" --logits "$tmp/link"
+same "--logits onto the model" $model "$tmp/own"
+
 run 0 $model --ids "1 5 7" -n 3 --json
 tail -n 1 "$tmp/err" >"$tmp/json"
 pair='"[a-z0-9_]+": ("[a-z0-9_]*"|[0-9]+(\.[0-9]+)?)'
@@ -259,6 +264,7 @@ same "the seed from the statistics" "$tmp/random" "$tmp/out"
 
 # ---- Ctrl-C ---------------------------------------------------------------------------------------
 
+: >"$tmp/out" # or the loop may see what the run before left, and the signal come too early
 "$RUN" $demo -p "Once upon a time" -n -1 -c 4000 --isa portable >"$tmp/out" 2>"$tmp/err" </dev/null &
 pid=$!
 while [ $(($(wc -c <"$tmp/out"))) -lt 30 ] && kill -0 $pid 2>/dev/null; do sleep 1; done

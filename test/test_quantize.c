@@ -300,6 +300,16 @@ static void test_bad_outputs(void) {
     CHECK_RUN(1, "same file", "$QUANTIZE dense.gguf dense.gguf Q6_K");
     CHECK_RUN(1, "same file", "ln -s dense.gguf soft; $QUANTIZE dense.gguf soft Q6_K");
     CHECK_RUN(1, "same file", "ln dense.gguf hard; $QUANTIZE dense.gguf ./hard Q6_K");
+    for (uint32_t i = 0; i < 2; i++) {
+        struct gguf_build b = {0};
+        build_str(&b, "general.architecture", "llama");
+        build_u32(&b, "split.no", i);
+        build_u32(&b, "split.count", 2);
+        build_tensor(&b, i ? "b" : "a", GGML_TYPE_F32, 256, 1, NULL);
+        build_write(&b, i ? "in-00002-of-00002.gguf" : "in-00001-of-00002.gguf");
+        build_free(&b);
+    }
+    CHECK_RUN(1, "same file", "$QUANTIZE in-00001-of-00002.gguf in-00002-of-00002.gguf Q6_K");
     CHECK_RUN(1, "found a directory", "mkdir dir; $QUANTIZE dense.gguf dir Q6_K");
     CHECK_RUN(1, "not a plain file", "mkfifo fifo; $QUANTIZE dense.gguf fifo Q6_K");
     CHECK_RUN(1, "nowhere/out.gguf", "$QUANTIZE dense.gguf nowhere/out.gguf Q6_K");

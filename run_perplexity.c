@@ -25,10 +25,11 @@ static double error_of(const struct score *sc) {
 
 /* -log p of a token: log-sum-exp in double. */
 static double surprise(const float *logits, int n, int32_t id) {
-    double max = (double)logits[0], sum = 0;
-    for (int i = 1; i < n; i++) max = fmax(max, (double)logits[i]);
-    for (int i = 0; i < n; i++) sum += exp((double)logits[i] - max);
-    return log(sum) + max - (double)logits[id];
+    float max = logits[0]; // as a double it makes gcc 12 for aarch64 fail
+    double sum = 0;
+    for (int i = 1; i < n; i++) max = fmaxf(max, logits[i]);
+    for (int i = 0; i < n; i++) sum += exp((double)logits[i] - (double)max);
+    return log(sum) + (double)max - (double)logits[id];
 }
 
 /* The tokens that follow begin .. begin + n - 1, which the last forward call has read. */

@@ -10,7 +10,9 @@
 #include "isa.h"
 #include "simd.h"
 
-#define PREFETCH_BYTES 4096
+/* A gemv fetches whole groups of rows ahead, at least so many bytes: the files' 4 kB pages stop the
+ * hardware's own prefetching at every page. */
+#define AHEAD_BYTES 6144
 #define VEC_FLOATS (SIMD_ROWS * LANES)
 #define CACHE_LINE 64
 /* A tile is TILE_VECS vectors of rows x TILE_TOKENS tokens, its sums in registers; a panel is
@@ -206,10 +208,10 @@ INLINE void prefetch(const void *p, size_t ahead) {
     __builtin_prefetch((const void *)((uintptr_t)p + ahead));
 }
 
-INLINE void begin_ahead(struct block *b, size_t block_bytes, begin_fn *begin) {
+INLINE void begin_ahead(struct block *b, size_t block_bytes, size_t ahead, begin_fn *begin) {
     for (size_t line = 0; line < block_bytes; line += CACHE_LINE) {
-        prefetch(b->p, PREFETCH_BYTES + line);
-        if (SIMD_ROWS > 1) prefetch(b->p, b->stride + PREFETCH_BYTES + line);
+        prefetch(b->p, ahead + line);
+        if (SIMD_ROWS > 1) prefetch(b->p, b->stride + ahead + line);
     }
     begin(b);
 }
@@ -219,13 +221,14 @@ INLINE void begin_ahead(struct block *b, size_t block_bytes, begin_fn *begin) {
 INLINE void gemv_blocks(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y,
                         int block_len, size_t block_bytes, begin_fn *begin, unit_fn *unit) {
     int64_t last = row + n_rows - 1, n_blocks = w->n_cols / block_len;
+    size_t group = 2 * SIMD_ROWS * w->row_bytes, ahead = (AHEAD_BYTES + group - 1) / group * group;
     for (int r = 0; r < n_rows; r += 2 * SIMD_ROWS) {
         struct block b0 = block_at(w, row + r, last, 0);
         struct block b1 = block_at(w, row + r + SIMD_ROWS, last, 0);
         struct sink s0 = {.acc = vf_zero(), .x = x}, s1 = s0;
         for (int64_t i = 0; i < n_blocks; i++) {
-            begin_ahead(&b0, block_bytes, begin);
-            begin_ahead(&b1, block_bytes, begin);
+            begin_ahead(&b0, block_bytes, ahead, begin);
+            begin_ahead(&b1, block_bytes, ahead, begin);
             unit(&b0, 0, &s0);
             unit(&b1, 0, &s1);
             if (block_len == QK_K) {

@@ -280,6 +280,9 @@ static void close_session(struct session *s) {
 /* ----------------------------------------------------------------------------------------- prompt
  */
 
+/* More than any context holds; a device may have no end, and tokens take 45 times the room. */
+#define MAX_TEXT (16 << 20)
+
 /* The whole of a stream, which may hold any bytes. */
 static int read_all(FILE *f, const char *name, char **text, size_t *len) {
     size_t capacity = 0;
@@ -292,6 +295,7 @@ static int read_all(FILE *f, const char *name, char **text, size_t *len) {
             if (!larger) return FAIL("%s: out of memory after %zu bytes", name, *len);
             *text = larger;
         }
+        if (*len > MAX_TEXT) return FAIL("%s: longer than %d bytes", name, MAX_TEXT);
         size_t got = fread(*text + *len, 1, capacity - *len, f);
         *len += got;
         if (got == 0) break;

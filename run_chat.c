@@ -10,14 +10,16 @@
 
 #include "chat.h"
 
+/* Bytes of a message: more than a context holds. Input may have no end. */
+#define MAX_MESSAGE (1 << 20)
+
 struct chat {
     struct session *s;
     const struct chat_format *format;
     struct chat_message *messages; // the contents are malloc'ed
     size_t n_messages, capacity;
     bool terminal; // messages are typed
-    char *line;    // what getline keeps
-    size_t line_capacity;
+    char *line;    // (MAX_MESSAGE), the one being read
     int n_written; // positions written to since the cache was last begun anew
 };
 
@@ -190,21 +192,28 @@ static int answer(struct chat *c) {
 
 enum input { INPUT_TEXT, INPUT_STOPPED, INPUT_END, INPUT_FAILED };
 
+static enum input too_long(void) {
+    say("standard input: a message longer than %d bytes", MAX_MESSAGE);
+    return INPUT_FAILED;
+}
+
 /* One line without its end, into c->line. */
 static enum input read_line(struct chat *c, const char *marker) {
     if (c->terminal) fputs(marker, stderr);
     errno = 0;
-    ssize_t len = getline(&c->line, &c->line_capacity, stdin);
-    if (len < 0 && interrupted) {
+    c->line[MAX_MESSAGE - 1] = '\n'; // fgets puts the line's end there if it has no room for more
+    bool read = fgets(c->line, MAX_MESSAGE, stdin) != NULL;
+    if (!read && interrupted) {
         clearerr(stdin);
         return c->terminal ? INPUT_STOPPED : INPUT_END;
     }
-    if (len < 0 && !feof(stdin)) { // out of memory, too
+    if (!read && ferror(stdin)) {
         say("standard input: %s", strerror(errno));
         return INPUT_FAILED;
     }
-    if (len < 0) return INPUT_END;
-    size_t n = strlen(c->line); // less than len: a zero byte ends the line
+    if (!read) return INPUT_END;
+    if (c->line[MAX_MESSAGE - 1] == '\0' && c->line[MAX_MESSAGE - 2] != '\n') return too_long();
+    size_t n = strlen(c->line); // a zero byte ends the line
     if (n > 0 && c->line[n - 1] == '\n') n--;
     if (n > 0 && c->line[n - 1] == '\r') n--;
     c->line[n] = '\0';
@@ -225,9 +234,10 @@ static enum input read_message(struct chat *c, char **text) {
         size_t n = strlen(c->line);
         more = n > 0 && c->line[n - 1] == '\\';
         if (more) c->line[n - 1] = '\n';
-        char *longer = realloc(*text, len + n + 1);
+        char *longer = len + n < MAX_MESSAGE ? realloc(*text, len + n + 1) : NULL;
         if (!longer) {
             free(*text);
+            if (len + n >= MAX_MESSAGE) return too_long();
             say("out of memory for a message of %zu bytes", len + n);
             return INPUT_FAILED;
         }
@@ -345,6 +355,7 @@ static int open_chat(struct chat *c) {
     if (status == 0 && !c->format) status = choose_format(c);
     if (status == 0) status = open_transformer(s);
     if (status == 0) status = open_sampler(s);
+    if (status == 0 && !(c->line = malloc(MAX_MESSAGE))) status = FAIL("out of memory");
     if (status == 0 && o->system) status = set_system(c, o->system);
     if (!o->gen_given) o->n_gen = -1;
     s->load_s = now() - s->start;

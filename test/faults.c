@@ -216,14 +216,6 @@ char *fgets(char *line, int size, FILE *f) {
     return NULL;
 }
 
-ssize_t getline(char **line, size_t *capacity, FILE *f) {
-    if (fault("getline", "")) {
-        stream_failed(f, EIO);
-        return -1;
-    }
-    return REAL(getline)(line, capacity, f);
-}
-
 int open(const char *path, int flags, ...) {
     va_list args;
     va_start(args, flags);

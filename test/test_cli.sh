@@ -132,6 +132,16 @@ refused 1 "No such file or directory" $model -f "$tmp/none"
 refused 1 "Is a directory" $model -f "$tmp/directory"
 refused 1 "No such file or directory" $model -p a --logits "$tmp/none/logits"
 refused 1 "llama.embedding_length is missing" $vocab -p a
+if [ -c /dev/zero ]; then # text without an end
+    refused 1 "/dev/zero: longer than" $vocab --tokens -f /dev/zero
+    limit "$RUN" $model --chat --template chatml </dev/zero >"$tmp/out" 2>"$tmp/err"
+    is "a chat with /dev/zero: status" 1 $?
+    says "a chat with /dev/zero" "a message longer than"
+    yes '\' | limit "$RUN" $model --chat --template chatml >"$tmp/out" 2>"$tmp/err"
+    says "a message of lines without an end" "a message longer than"
+else
+    echo "SKIP texts without an end (there is no /dev/zero)"
+fi
 
 # ---- prompts and lengths --------------------------------------------------------------------------
 

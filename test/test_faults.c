@@ -55,7 +55,7 @@ static void run(struct run *r, int program, char *const *arguments, long fault_a
         redirect("in", O_RDONLY, STDIN_FILENO);
         redirect("out", O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
         redirect("err", O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
-        alarm(10); // outlives exec: what hangs is killed
+        alarm(100); // outlives exec: what hangs is killed
         execv(programs[program], arguments);
         _exit(127);
     }
@@ -198,7 +198,7 @@ static void test_shrinking_model(void) {
         redirect("err", O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
         if (dup2(to[0], STDIN_FILENO) < 0 || dup2(from[1], STDOUT_FILENO) < 0) _exit(126);
         close(to[1]);
-        alarm(10);
+        alarm(100);
         execv(programs[RUN], ARGUMENTS("shrinking.gguf", "--chat", "--template", "llama2", "-q",
                                        "-n", "1", "-t", "1"));
         _exit(127);
@@ -238,7 +238,7 @@ static void test_shrinking_input(void) {
     pid_t pid = fork();
     if (pid == 0) {
         redirect("err", O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
-        alarm(10);
+        alarm(100);
         execv(programs[QUANTIZE], ARGUMENTS("holes.gguf", "holes.out", "Q5_K_M", "-t", "1"));
         _exit(127);
     }

@@ -14,7 +14,6 @@
  * hardware's own prefetching at every page. */
 #define AHEAD_BYTES 6144
 #define VEC_FLOATS (SIMD_ROWS * LANES)
-#define CACHE_LINE 64
 /* A tile is TILE_VECS vectors of rows x TILE_TOKENS tokens, its sums in registers; a panel is
  * several tiles of rows, so that activations come from L2 once for all of them: 12 or 24 kB of
  * weights in L1. */
@@ -201,11 +200,6 @@ INLINE struct block block_at(const struct matrix *w, int64_t row, int64_t last, 
     struct block b = {.p = w->data + (size_t)(row < last ? row : last) * w->row_bytes + offset,
                       .stride = row < last ? w->row_bytes : 0};
     return b;
-}
-
-/* May point beyond the array, hence the detour over an integer. */
-INLINE void prefetch(const void *p, size_t ahead) {
-    __builtin_prefetch((const void *)((uintptr_t)p + ahead));
 }
 
 INLINE void begin_ahead(struct block *b, size_t block_bytes, size_t ahead, begin_fn *begin) {

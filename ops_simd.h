@@ -43,8 +43,8 @@ INLINE vf silu(vf x) {
 }
 
 /* 0.5 x (1 + tanh(u)) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3). Argument and result are
- * rounded to halves, because ggml looks GELU up in a table of halves: without it the logits of Gemma
- * differ from llama.cpp's by six times as much. */
+ * rounded to halves, because ggml looks GELU up in a table of halves: without it the logits of
+ * Gemma differ from llama.cpp's by six times as much. */
 INLINE vf gelu_tanh(vf x) {
     const vf max_half = vf_set1(65504);
     x = vf_round_f16(vf_min(max_half, vf_max(vf_set1(-65504), x))); // a NaN stays one
@@ -121,6 +121,10 @@ INLINE void scores_tile(float *s, size_t s_stride, const float *const *q, int n_
                         size_t group0, size_t group1, int n_g, bool f16, int head_dim, vf scale) {
     vf sum[ATTN_QUERIES][2];
     for (int i = 0; i < n_q; i++) sum[i][0] = sum[i][1] = vf_zero();
+    size_t group_bytes = (size_t)head_dim * LANES * (f16 ? sizeof(ggml_half) : sizeof(float));
+    for (size_t line = 0; line < 2 * group_bytes; line += CACHE_LINE) { // the next tile's keys
+        prefetch(k, (group1 + 1) * group_bytes + line);
+    }
     for (int d = 0; d < head_dim; d++) {
         vf k0 = load_cached(k, (group0 * (size_t)head_dim + (size_t)d) * LANES, f16);
         vf k1 = n_g > 1 ? load_cached(k, (group1 * (size_t)head_dim + (size_t)d) * LANES, f16) : k0;
@@ -182,6 +186,9 @@ static float softmax(float *s, int n, int begin, int end) {
     return vf_sum(sum);
 }
 
+/* Blocks of positions whose values fit L1: 64 x 128 halves are 16 kB. */
+#define VALUE_BLOCK 64
+
 /* n_q queries x n_v vectors of dimensions from d0 on, over n positions that lie one after the other
  * in the ring; sums are kept in out between calls. */
 INLINE void values_tile(float *const *out, const float *s, size_t s_stride, int n_q, const void *v,
@@ -192,6 +199,8 @@ INLINE void values_tile(float *const *out, const float *s, size_t s_stride, int 
     }
     for (int p = 0; p < n; p++) {
         size_t at = (slot + (size_t)p) * (size_t)head_dim + (size_t)d0;
+        prefetch(v, (at + (size_t)(VALUE_BLOCK * head_dim)) *
+                        (f16 ? sizeof(ggml_half) : sizeof(float)));
         vf v0 = load_cached(v, at, f16), v1 = n_v > 1 ? load_cached(v, at + LANES, f16) : v0;
         for (int i = 0; i < n_q; i++) {
             vf weight = vf_set1(s[(size_t)i * s_stride + (size_t)p]);
@@ -203,9 +212,6 @@ INLINE void values_tile(float *const *out, const float *s, size_t s_stride, int 
         for (int j = 0; j < n_v; j++) vf_store(out[i] + d0 + j * LANES, sum[i][j]);
     }
 }
-
-/* Blocks of positions whose values fit L1: 64 x 128 halves are 16 kB. */
-#define VALUE_BLOCK 64
 
 INLINE void values_n(float *const *out, const float *s, size_t s_stride, int n_q,
                      const struct kv_head *kv, bool f16, int64_t first, int n) {

@@ -665,6 +665,13 @@ INLINE float vf_max_of(vf a) {
 
 #endif
 
+#define CACHE_LINE 64
+
+/* May point beyond the array, hence the detour over an integer. */
+INLINE void prefetch(const void *p, size_t ahead) {
+    __builtin_prefetch((const void *)((uintptr_t)p + ahead));
+}
+
 SIMD_END
 
 #endif

@@ -223,6 +223,7 @@ static const struct lie lies[] = {
     {"llama", "rope.freq_base", FLOAT, 0, "llama.rope.freq_base is not above 0"},
     {"llama", "rope.freq_base", FLOAT, -1, "llama.rope.freq_base is -1, expected a number from 0"},
     {"llama", "rope.freq_base", FLOAT, NAN, "llama.rope.freq_base is "},
+    {"gemma3", "rope.freq_base", FLOAT, 0, "gemma3.rope.freq_base is not above 0"},
     {"gemma3", "rope.freq_base_swa", FLOAT, 0, "rope.freq_base is not above 0"},
     {"llama", "rope.scaling.type", STRING, 0,
      "type is \"text\", expected none, linear, yarn or lon"},
@@ -765,6 +766,21 @@ static bool matters_in(const struct tiny *t, int il, const struct lie *l) {
     return !same;
 }
 
+/* What Gemma 2 takes for granted, and how its model of 46 layers (27B) scales attention. */
+static void test_gemma2_defaults(void) {
+    struct tiny t = tiny_family("gemma2");
+    t.dim_k = 16;
+    for (t.n_layer = 45; t.n_layer <= 46; t.n_layer++) {
+        struct gguf_build b = tiny_build(&t);
+        build_remove(&b, "gemma2.attention.sliding_window");
+        struct opened o = open_built(&b, "gemma2");
+        float dims = t.n_layer == 46 ? 32.0f / 4 : 16;
+        CHECK(o.ok && o.m.hp.attn_scale == 1 / sqrtf(dims), "%g", (double)o.m.hp.attn_scale);
+        CHECK(o.ok && o.m.layers[0].window == 4096 && o.m.layers[1].window == 0, "windows");
+        close_opened(&o);
+    }
+}
+
 /* Which layers have rope, and which have a window. */
 static void test_layers(void) {
     const struct lie base = {.key = "rope.freq_base", .kind = FLOAT, .value = 100};
@@ -946,6 +962,7 @@ int main(int argc, char **argv) {
     test_keys_that_say_nothing();
     test_rope();
     test_optional_tensors();
+    test_gemma2_defaults();
     test_layers();
     test_weights_that_are_no_numbers();
     test_scales_that_are_no_numbers();

@@ -6,7 +6,7 @@
 # make fuzz T=60  libFuzzer (clang), T seconds a target
 # make coverage   lines of each file that the tests run (gcov)
 # make install    PREFIX and DESTDIR are honoured
-# Local overrides (CC, ARCH=native, WERROR=1) go on the command line or into local.mk.
+# V=1 shows the commands. Local overrides (CC, ARCH=native, WERROR=1) go on the command line or into local.mk.
 -include local.mk
 
 CONFIG ?= release
@@ -50,21 +50,26 @@ FUZZERS := $(filter-out fuzz_main,$(patsubst test/%.c,%,$(wildcard test/fuzz_*.c
 .PHONY: all programs demo test asan tsan bench fuzz fuzz-run coverage format install clean
 all: run quantize
 
+# "  cc  file" instead of the command, unless V=1 asks for it.
+ifeq ($(V),)
+SHOW = @echo "  $(1)  $@";
+endif
+
 run quantize: %: $(BUILD)/%
-	cp $< $@
+	$(call SHOW,cp)cp $< $@
 
 $(BUILD)/run: $(patsubst %.c,$(BUILD)/%.o,$(wildcard run_*.c))
 $(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
 $(BUILD)/test/%.o: test/%.c Makefile | $(BUILD)/test
-	$(CC) $(ALL_CFLAGS) -I. -c $< -o $@
+	$(call SHOW,cc)$(CC) $(ALL_CFLAGS) -I. -c $< -o $@
 
 $(BUILD)/%.o: %.c Makefile | $(BUILD)/test
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
+	$(call SHOW,cc)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 $(BUILD)/test/%: $(BUILD)/test/%.o $(LIB_OBJ)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
 # fuzz_main.c runs a target over files; libFuzzer brings its own main.
 ifeq ($(CONFIG),fuzz)
@@ -75,10 +80,10 @@ endif
 
 # Preloaded by test_faults, into the programs as they are.
 $(BUILD)/test/faults.so: test/faults.c Makefile | $(BUILD)/test
-	$(CC) -std=gnu11 $(WARN) $(OPT) -g -shared -fPIC $< -o $@
+	$(call SHOW,ld)$(CC) -std=gnu11 $(WARN) $(OPT) -g -shared -fPIC $< -o $@
 
 $(BUILD)/test:
-	mkdir -p $@
+	@mkdir -p $@
 
 demo: all
 	./run demo/tales-Q5_K_M.gguf -p "Once upon a time" -n 200 --temp 0.7 --top-k 40 --top-p 0.9 -s 1

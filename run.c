@@ -67,100 +67,91 @@ static bool parse_long(const char *text, long long min, long long max, long long
     return end != text && *end == '\0' && errno == 0 && *value >= min && *value <= max;
 }
 
-static bool parse_int(const char *text, int min, int *value) {
-    long long v;
-    if (!parse_long(text, min, 1 << 30, &v)) return false;
-    *value = (int)v;
-    return true;
-}
-
-static bool parse_float(const char *text, float min, float max, float *value) {
+static bool parse_float(const char *text, double min, double max, float *value) {
     char *end;
     *value = strtof(text, &end);
-    return end != text && *end == '\0' && *value >= min && *value <= max;
+    return end != text && *end == '\0' && (double)*value >= min && (double)*value <= max;
 }
 
-/* Options that take a value; each says what it expects. NULL: done. */
-static const char *set_value(struct options *o, const char *name, const char *value) {
+/* How an option reads its value, and where to. */
+struct option {
+    const char *name;
+    enum { FLAG, TEXT, COUNT, NUMBER, SEED, KV, ACT, ISA } kind;
+    void *to;         // bool, const char *, int, float; of the last four: struct options
+    double min, max;  // COUNT, NUMBER
+    const char *what; // it expects
+    bool *given;      // set beside it, or NULL
+};
+
+#define MOST (1 << 30)
+#define MAX_OPTIONS 40
+
+static int list_options(struct options *o, struct option list[MAX_OPTIONS]) {
     struct sampler_params *s = &o->sampling;
-    const char *count = "a whole number from 1 on", *any = "a whole number from -1 on";
-    bool is_isa = strcmp(name, "--isa") == 0;
-    if (strcmp(name, "-p") == 0) {
-        o->prompt = value;
-    } else if (strcmp(name, "-f") == 0) {
-        o->prompt_file = value;
-    } else if (strcmp(name, "--ids") == 0) {
-        o->ids = value;
-    } else if (strcmp(name, "--logits") == 0) {
-        o->logits = value;
-    } else if (strcmp(name, "--perplexity") == 0) {
-        o->perplexity = value;
-    } else if (strcmp(name, "--system") == 0) {
-        o->system = value;
-    } else if (strcmp(name, "--template") == 0) {
-        o->chat_template = value;
-    } else if (strcmp(name, "-r") == 0) {
-        return parse_int(value, 1, &o->n_reps) ? NULL : count;
-    } else if (strcmp(name, "-n") == 0) {
-        o->gen_given = true;
-        return parse_int(value, -1, &o->n_gen) ? NULL : any;
-    } else if (strcmp(name, "-c") == 0) {
-        o->ctx_given = true;
-        return parse_int(value, 1, &o->n_ctx) ? NULL : count;
-    } else if (strcmp(name, "-t") == 0) {
-        return parse_int(value, 1, &o->n_threads) && o->n_threads <= 1024 ? NULL : "1 to 1024";
-    } else if (strcmp(name, "-b") == 0) {
-        return parse_int(value, 1, &o->n_batch) && o->n_batch <= 65536 ? NULL : "1 to 65536";
-    } else if (strcmp(name, "--temp") == 0) {
-        return parse_float(value, 0, 1e6f, &s->temp) ? NULL : "a number from 0 on";
-    } else if (strcmp(name, "--top-k") == 0) {
-        return parse_int(value, 0, &s->top_k) ? NULL : "a whole number from 0 on";
-    } else if (strcmp(name, "--top-p") == 0) {
-        return parse_float(value, 0, 1, &s->top_p) ? NULL : "a number from 0 to 1";
-    } else if (strcmp(name, "--min-p") == 0) {
-        return parse_float(value, 0, 1, &s->min_p) ? NULL : "a number from 0 to 1";
-    } else if (strcmp(name, "--repeat-penalty") == 0) {
-        return parse_float(value, 1e-3f, 1e3f, &s->repeat_penalty) ? NULL : "0.001 to 1000";
-    } else if (strcmp(name, "-s") == 0) {
-        long long seed;
-        if (!parse_long(value, 0, INT64_MAX, &seed)) return "a whole number from 0 on";
-        s->seed = (uint64_t)seed;
-        o->seed_given = true;
-    } else if (strcmp(name, "--kv") == 0) {
+    const struct option all[] = {
+        {"--reference", FLAG, &o->reference, 0, 0, NULL, NULL},
+        {"--verify", FLAG, &o->verify, 0, 0, NULL, NULL},
+        {"--tokens", FLAG, &o->tokens, 0, 0, NULL, NULL},
+        {"--info", FLAG, &o->info, 0, 0, NULL, NULL},
+        {"--bench", FLAG, &o->bench, 0, 0, NULL, NULL},
+        {"--chat", FLAG, &o->chat, 0, 0, NULL, NULL},
+        {"--json", FLAG, &o->json, 0, 0, NULL, NULL},
+        {"-q", FLAG, &o->quiet, 0, 0, NULL, NULL},
+        {"-p", TEXT, &o->prompt, 0, 0, NULL, NULL},
+        {"-f", TEXT, &o->prompt_file, 0, 0, NULL, NULL},
+        {"--ids", TEXT, &o->ids, 0, 0, NULL, NULL},
+        {"--logits", TEXT, &o->logits, 0, 0, NULL, NULL},
+        {"--perplexity", TEXT, &o->perplexity, 0, 0, NULL, NULL},
+        {"--system", TEXT, &o->system, 0, 0, NULL, NULL},
+        {"--template", TEXT, &o->chat_template, 0, 0, NULL, NULL},
+        {"-r", COUNT, &o->n_reps, 1, MOST, "a whole number from 1 on", NULL},
+        {"-n", COUNT, &o->n_gen, -1, MOST, "a whole number from -1 on", &o->gen_given},
+        {"-c", COUNT, &o->n_ctx, 1, MOST, "a whole number from 1 on", &o->ctx_given},
+        {"-t", COUNT, &o->n_threads, 1, 1024, "1 to 1024", NULL},
+        {"-b", COUNT, &o->n_batch, 1, 65536, "1 to 65536", NULL},
+        {"--top-k", COUNT, &s->top_k, 0, MOST, "a whole number from 0 on", NULL},
+        {"--temp", NUMBER, &s->temp, 0, 1e6, "a number from 0 on", NULL},
+        {"--top-p", NUMBER, &s->top_p, 0, 1, "a number from 0 to 1", NULL},
+        {"--min-p", NUMBER, &s->min_p, 0, 1, "a number from 0 to 1", NULL},
+        {"--repeat-penalty", NUMBER, &s->repeat_penalty, 1e-3, 1e3, "0.001 to 1000", NULL},
+        {"-s", SEED, o, 0, 0, "a whole number from 0 on", &o->seed_given},
+        {"--kv", KV, o, 0, 0, "f16 or f32", NULL},
+        {"--act", ACT, o, 0, 0, "32 (16 and 8 are not built yet)", NULL},
+        {"--isa", ISA, o, 0, 0, "an instruction set of this build and CPU", NULL},
+    };
+    memcpy(list, all, sizeof all);
+    return (int)(sizeof all / sizeof all[0]);
+}
+
+/* False if the value is not what the option expects. */
+static bool set_option(const struct option *option, const char *value) {
+    struct options *o = option->to;
+    long long n = 0;
+    if (option->given) *option->given = true;
+    switch (option->kind) {
+    case FLAG:
+        return *(bool *)option->to = true;
+    case TEXT:
+        *(const char **)option->to = value;
+        return true;
+    case COUNT:
+        if (!parse_long(value, (long long)option->min, (long long)option->max, &n)) return false;
+        *(int *)option->to = (int)n;
+        return true;
+    case NUMBER:
+        return parse_float(value, option->min, option->max, option->to);
+    case SEED:
+        if (!parse_long(value, 0, INT64_MAX, &n)) return false;
+        o->sampling.seed = (uint64_t)n;
+        return true;
+    case KV:
         o->kv_f32 = strcmp(value, "f32") == 0;
-        return o->kv_f32 || strcmp(value, "f16") == 0 ? NULL : "f16 or f32";
-    } else if (strcmp(name, "--act") == 0) {
-        if (strcmp(value, "16") == 0 || strcmp(value, "8") == 0)
-            return "32; 16 and 8 are not yet built";
-        return strcmp(value, "32") == 0 ? NULL : "32";
-    } else if (is_isa) {
+        return o->kv_f32 || strcmp(value, "f16") == 0;
+    case ACT:
+        return strcmp(value, "32") == 0;
+    case ISA:
         o->isa = isa_find(value);
-        if (!o->isa) return "an instruction set of this build: portable, avx2, avx512 or neon";
-        if (!o->isa->usable()) return "an instruction set that this CPU has";
-    }
-    return NULL;
-}
-
-static bool takes_value(const char *name) {
-    static const char *const names[] = {
-        "-p", "-f",   "--ids",  "--logits", "--perplexity", "-n",         "-c",
-        "-t", "-b",   "--temp", "--top-k",  "--top-p",      "--min-p",    "--repeat-penalty",
-        "-s", "--kv", "--act",  "--isa",    "--system",     "--template", "-r"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(name, names[i]) == 0) return true;
-    }
-    return false;
-}
-
-static bool set_flag(struct options *o, const char *name) {
-    struct {
-        const char *name;
-        bool *flag;
-    } flags[] = {{"--reference", &o->reference}, {"--verify", &o->verify}, {"--tokens", &o->tokens},
-                 {"--info", &o->info},           {"--json", &o->json},     {"-q", &o->quiet},
-                 {"--bench", &o->bench},         {"--chat", &o->chat}};
-    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
-        if (strcmp(name, flags[i].name) == 0) return *flags[i].flag = true;
+        return o->isa && o->isa->usable();
     }
     return false;
 }
@@ -169,6 +160,8 @@ static bool set_flag(struct options *o, const char *name) {
 static int parse_options(struct options *o, int argc, char **argv) {
     *o = (struct options){.n_gen = 128, .n_batch = 256, .n_reps = 5, .isa = isa_best()};
     o->sampling = (struct sampler_params){.repeat_penalty = 1, .repeat_last_n = 64, .top_p = 1};
+    struct option list[MAX_OPTIONS];
+    int n_options = list_options(o, list);
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i];
         if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
@@ -179,12 +172,18 @@ static int parse_options(struct options *o, int argc, char **argv) {
             printf("kq.c %s\n", VERSION);
             return flush();
         }
-        if (takes_value(name)) {
-            if (i + 1 == argc) return USAGE("%s needs a value (see --help)", name);
-            const char *expected = set_value(o, name, argv[++i]);
-            if (expected) return USAGE("%s: expected %s, found \"%s\"", name, expected, argv[i]);
+        const struct option *option = NULL;
+        for (int k = 0; k < n_options; k++) {
+            if (strcmp(name, list[k].name) == 0) option = &list[k];
+        }
+        if (option) {
+            bool alone = option->kind == FLAG;
+            if (!alone && i + 1 == argc) return USAGE("%s needs a value (see --help)", name);
+            if (!set_option(option, alone ? NULL : argv[++i])) {
+                return USAGE("%s: expected %s, found \"%s\"", name, option->what, argv[i]);
+            }
         } else if (name[0] == '-' && name[1]) {
-            if (!set_flag(o, name)) return USAGE("%s is not an option (see --help)", name);
+            return USAGE("%s is not an option (see --help)", name);
         } else if (o->model) {
             return USAGE("one model at a time: \"%s\" or \"%s\"? (see --help)", o->model, name);
         } else {

@@ -570,7 +570,7 @@ static void put_turn(struct writer *w, const char *text) {
         size_t literal = strcspn(text, "$");
         put(w, text, literal);
         text += literal;
-        if (!*text) return;
+        if (!*text) return; // NOLINT(clang-analyzer-*): strcspn goes no further than the end
         switch (text[1]) {
         case 'r':
             put_string(w, m->role);

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-int error_set(struct error *err, const char *format, ...) {
+int error_format(struct error *err, const char *format, ...) {
     if (!err) return -1;
     va_list args;
     va_start(args, format);

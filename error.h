@@ -13,9 +13,17 @@ struct error {
     char text[512]; // one sentence without a newline: what, where, expected, found
 };
 
-/* Formats the message (cut to fit) and returns -1, so that `return error_set(err, ...)` reads as
- * one act. Control characters (below 0x20, 0x7f, U+0080 to U+009f) become '?': names
- * in files are hostile and end up on a terminal. `err` may be NULL. */
-int error_set(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Formats the message (cut to fit) and gives -1, so that `return error_set(err, ...)` reads as one
+ * act. Control characters (below 0x20, 0x7f, U+0080 to U+009f) become '?': names in files are
+ * hostile and end up on a terminal. `err` may be NULL. */
+#define error_set(err, ...) error_result(error_format(err, __VA_ARGS__))
+
+int error_format(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Here, so that compilers and analysers of every file see what an error gives. */
+static inline int error_result(int result) {
+    (void)result;
+    return -1;
+}
 
 #endif

@@ -579,6 +579,7 @@ int pretokenize(const struct pretokenizer *p, const char *text, size_t len, stru
         w->traits[w->n] = classify(w->cp[w->n]);
     }
     for (size_t i = 0; i + 1 < w->n; i++) {
+        // NOLINTNEXTLINE(clang-analyzer-*): the first n have been written
         if (w->cp[i] == ' ' && w->traits[i + 1] & LETTER) w->traits[i] |= JOINT;
     }
     for (const char *const *step = rules[p->rule]; *step; step++) cut_words(w, *step);

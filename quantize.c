@@ -554,7 +554,7 @@ static int parse_threads(const char *text, int *n_threads, struct error *err) {
 }
 
 static int parse_options(int argc, char **argv, struct options *opt, struct error *err) {
-    const char *type = NULL, **const places[] = {&opt->in, &opt->out, &type};
+    const char *type = "", **const places[] = {&opt->in, &opt->out, &type};
     int n = 0;
     *opt = (struct options){0};
     for (int i = 1; i < argc; i++) {

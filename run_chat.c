@@ -57,6 +57,7 @@ static int insert_message(struct chat *c, size_t at, const char *role, char *tex
 /* An empty text: no system message. */
 static int set_system(struct chat *c, const char *text) {
     if (has_system(c)) {
+        // NOLINTNEXTLINE(clang-analyzer-*): then there is a message
         free((char *)c->messages[0].content);
         c->n_messages--;
         memmove(c->messages, c->messages + 1, c->n_messages * sizeof *c->messages);

@@ -337,7 +337,8 @@ static int cpu_quota(const char *root) {
         int q = INT_MAX;
         bool v2 = *++controllers == 0;
         if (v2) q = tightest_quota(root, "/sys/fs/cgroup", group, true);
-        for (char *c = strtok(controllers, ","); c; c = strtok(NULL, ",")) {
+        char *next;
+        for (char *c = strtok_r(controllers, ",", &next); c; c = strtok_r(NULL, ",", &next)) {
             if (!strcmp(c, "cpu")) q = tightest_quota(root, "/sys/fs/cgroup/cpu", group, false);
         }
         if (q < quota) quota = q;

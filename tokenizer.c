@@ -714,7 +714,7 @@ static int place_specials(struct work *w, struct gguf_str text, bool parse_speci
         const struct special *s = &w->t->specials[next.size];
         struct place p = {.start = (uint32_t)next.key, .id = s->id};
         if (taken[p.start]) continue;
-        if (memchr(taken + p.start, true, s->text.len)) {
+        if (memchr(taken + p.start, 1, s->text.len)) {
             s = usable(w->t, s->shorter, parse_special);
             if (push_special(w, s, (uint32_t)next.key) != 0) return -1;
             continue;

@@ -137,7 +137,7 @@ if [ -c /dev/zero ]; then # text without an end
     limit "$RUN" $model --chat --template chatml </dev/zero >"$tmp/out" 2>"$tmp/err"
     is "a chat with /dev/zero: status" 1 $?
     says "a chat with /dev/zero" "a message longer than"
-    yes '\' | limit "$RUN" $model --chat --template chatml >"$tmp/out" 2>"$tmp/err"
+    yes "\\" | limit "$RUN" $model --chat --template chatml >"$tmp/out" 2>"$tmp/err"
     says "a message of lines without an end" "a message longer than"
 else
     echo "SKIP texts without an end (there is no /dev/zero)"

@@ -425,6 +425,7 @@ static const char *const names[] = {
     "llama3-freqs",          // rope_freqs.weight
     "qwen3",                 // norms of queries and keys; rope of halves
     "phi3-partial-longrope", // fused tensors; 48 of 64 dimensions turn
+    "qwen3moe",              // experts
 };
 
 int main(int argc, char **argv) {

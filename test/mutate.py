@@ -29,7 +29,7 @@ TESTS = {
     "pretokenize.c": ["test_pretokenize"],
     "string_index.c": ["test_tokenizer"],
     "model.c": ["test_model"],
-    "transformer.c": ["test_transformer"],
+    "transformer.c": ["test_model", "test_transformer"],
     "threads.c": ["test_threads"],
     "sampler.c": ["test_sampler"],
     "chat.c": ["test_chat"],

@@ -822,6 +822,11 @@ static void test_split_broken(void) {
     check_split_refused(1, "split.count", 4, "expected split.no 1 of 3, found 1 of 4");
     check_split_refused(0, "split.tensors.count", 7,
                         "split.tensors.count is 7, the 3 parts have 6");
+    write_parts();
+    struct gguf_build first = part(0);
+    build_str(&first, "split.tensors.count", "6");
+    write_part(0, &first);
+    check_open_refused(part_path(0), "split.tensors.count: expected an integer, found string");
     check_split_refused(1, "general.alignment", 3, "m-00002-of-00003.gguf: general.alignment is 3");
     write_parts();
     struct gguf_build b = part(2);

@@ -250,6 +250,7 @@ static const struct lie lies[] = {
     {"qwen3moe", "expert_feed_forward_length", INT, 0, "is 0, expected 1 to 268435456"},
     {"qwen3moe", "expert_feed_forward_length", INT, 32, "gate_exps.weight: expected 32 x 32 x 3"},
     {"llama", "expert_count", INT, 2, "expert_used_count is 0 of 2 experts"},
+    {"llama", "expert_count", INT, 1, "expert_used_count is 0 of 1 experts"},
     {"llama", "expert_used_count", INT, BIG, NULL}, // means nothing without experts
 };
 
@@ -939,6 +940,61 @@ static void write_seeds(const char *dir) {
     }
 }
 
+/* ---- what else a model says about itself ------------------------------------------------------
+ */
+
+/* The weights that one token is multiplied with: of each tensor but the embedding, and of the
+ * experts as many as are used. */
+static void test_work(void) {
+    static const char *const archs[] = {"llama", "phi3", "gemma", "qwen3moe"};
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
+        struct tiny t = tiny_family(archs[i]);
+        t.n_layer = 3;
+        struct gguf_build b = tiny_build(&t);
+        struct opened o = open_built(&b, archs[i]);
+        int64_t heads = 2 * t.n_head * t.dim_k + 2 * t.n_head_kv * t.dim_k; // q, o; k, v
+        int64_t ffn = 3 * t.n_ff * (t.n_expert ? t.n_used : 1) + t.n_expert;
+        int64_t macs = t.n_embd * (t.n_layer * (heads + ffn) + t.n_vocab);
+        struct model_work work = model_work(&o.m);
+        CHECK(work.macs == macs, "%s: %lld, expected %lld", archs[i], (long long)work.macs,
+              (long long)macs);
+        CHECK(work.bytes == 4 * macs, "%s: %lld bytes", archs[i], (long long)work.bytes);
+        close_opened(&o);
+    }
+}
+
+static void test_embedding_scales(void) {
+    static const char *const archs[] = {"llama", "gemma", "gemma2", "gemma3"};
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
+        struct tiny t = tiny_family(archs[i]);
+        struct gguf_build b = tiny_build(&t);
+        struct opened o = open_built(&b, archs[i]);
+        float scale = i == 0 ? 1 : sqrtf((float)t.n_embd);
+        CHECK(o.m.hp.embd_scale == scale, "%s: %g", archs[i], (double)o.m.hp.embd_scale);
+        close_opened(&o);
+    }
+}
+
+/* Gemma 3's layers with a window turn without the scaling of the others; with the same base and no
+ * scaling the window's layers turn as those without. */
+static void test_rope_of_windows(void) {
+    float *rows[2];
+    for (int i = 0; i < 2; i++) {
+        struct tiny t = tiny_family("gemma3");
+        struct gguf_build b = tiny_build(&t);
+        build_f32(&b, "gemma3.rope.freq_base", 10000);
+        build_f32(&b, "gemma3.rope.freq_base_swa", 10000);
+        build_u32(&b, "gemma3.attention.sliding_window", i ? 64 : 0);
+        struct opened o = open_built(&b, "gemma3");
+        rows[i] = o.ok ? logits_with(&o.m, isa_best(), 1, 5, false) : NULL;
+        close_opened(&o);
+    }
+    size_t bytes = N_TOKENS * (size_t)tiny_llama().n_vocab * sizeof(float);
+    CHECK(rows[0] && rows[1] && memcmp(rows[0], rows[1], bytes) == 0, "gemma3: rope of windows");
+    free(rows[0]);
+    free(rows[1]);
+}
+
 int main(int argc, char **argv) {
     if (argc == 2) {
         write_seeds(argv[1]);
@@ -968,5 +1024,8 @@ int main(int argc, char **argv) {
     test_scales_that_are_no_numbers();
     test_extreme_numbers();
     test_too_large();
+    test_work();
+    test_embedding_scales();
+    test_rope_of_windows();
     return test_done("test_model");
 }

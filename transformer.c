@@ -10,6 +10,9 @@
 /* ------------------------------------------------------------------------------------------- state
  */
 
+/* Rows of logits made at once, if there are as many. */
+#define LOGITS_ROWS 16
+
 /* Angles of rope per pair of dimensions: theta = position * inv_freq. */
 struct rope {
     double *inv_freq; // (rope_dim / 2)
@@ -33,7 +36,8 @@ struct transformer {
     int dim_v; // head_dim_v rounded up to 8: the cache's and attn_values' width
     /* the tokens at hand: n of them from position pos on */
     int n, pos;
-    float *block; // one allocation for all of the following
+    int logits_first, n_logits; // 0: none yet
+    float *block;               // one allocation for all of the following
     size_t block_floats;
     float *x, *xn;    // (n_batch, n_embd): residual stream; its norm, later a layer's output
     float *q, *k, *v; // (n_batch, n_head * head_dim_k), (n_batch, n_head_kv * ...)
@@ -42,7 +46,7 @@ struct transformer {
     float *router;    // (n_batch, n_expert)
     float *expert_x;  // (n_batch, n_embd): the tokens of one expert
     float *expert_y;  // (n_batch, n_embd)
-    float *logits;    // (n_vocab)
+    float *logits;    // (n_logits <= LOGITS_ROWS, n_vocab), of the tokens from logits_first on
     float *attn_work; // per thread: scores of ATTN_QUERIES queries, and their outputs
     size_t attn_work_floats;
     int32_t *expert_ids; // (n_batch, n_expert_used), ascending
@@ -469,6 +473,7 @@ int transformer_forward(struct transformer *t, const int32_t *ids, int n, int po
     const struct hparams *hp = &t->m->hp;
     t->n = n;
     t->pos = pos;
+    t->n_logits = 0;
     rope_tables(&t->rope, hp->rope_dim / 2, pos, n);
     rope_tables(&t->rope_swa, hp->rope_dim / 2, pos, n);
     embed(t, ids);
@@ -493,16 +498,27 @@ int transformer_forward(struct transformer *t, const int32_t *ids, int n, int po
     return error_set(err, "out of memory for a tensor's float32 copy (--reference)");
 }
 
+/* Whoever wants the logits of every token asks for one after the other: they are made in batches.
+ */
 const float *transformer_logits(struct transformer *t, int i, struct error *err) {
     const struct hparams *hp = &t->m->hp;
-    norm(t, t->xn, row(t->x, i, hp->n_embd), t->m->output_norm);
-    mul_mat(&t->mm, &(struct product){&t->m->output, t->logits}, 1, t->xn, 1);
+    if (i >= t->logits_first && i < t->logits_first + t->n_logits) {
+        return row(t->logits, i - t->logits_first, hp->n_vocab);
+    }
+    int n = t->n - i < LOGITS_ROWS ? t->n - i : LOGITS_ROWS;
+    for (int j = 0; j < n; j++) {
+        norm(t, row(t->xn, j, hp->n_embd), row(t->x, i + j, hp->n_embd), t->m->output_norm);
+    }
+    mul_mat(&t->mm, &(struct product){&t->m->output, t->logits}, 1, t->xn, n);
     if (t->mm.failed) {
         error_set(err, "out of memory for a tensor's float32 copy (--reference)");
         return NULL;
     }
-    for (int k = 0; hp->logit_scale != 1 && k < hp->n_vocab; k++) t->logits[k] *= hp->logit_scale;
-    if (hp->final_softcap > 0) t->p.isa->ops->softcap(t->logits, hp->n_vocab, hp->final_softcap);
+    int64_t n_all = (int64_t)n * hp->n_vocab;
+    for (int64_t k = 0; hp->logit_scale != 1 && k < n_all; k++) t->logits[k] *= hp->logit_scale;
+    if (hp->final_softcap > 0) t->p.isa->ops->softcap(t->logits, n_all, hp->final_softcap);
+    t->logits_first = i;
+    t->n_logits = n;
     return t->logits;
 }
 
@@ -533,7 +549,7 @@ static size_t lay_out(struct transformer *t, float *block) {
     t->expert_x = take(block, &used, n_moe);
     t->expert_y = take(block, &used, n_moe);
     t->expert_weights = take(block, &used, n * (size_t)round_up(hp->n_expert_used, LANES));
-    t->logits = take(block, &used, (size_t)hp->n_vocab);
+    t->logits = take(block, &used, (n < LOGITS_ROWS ? n : LOGITS_ROWS) * (size_t)hp->n_vocab);
     t->attn_work = take(block, &used, t->attn_work_floats * (size_t)threads_count(t->p.threads));
     t->rope.cos = take(block, &used, n * pairs);
     t->rope.sin = take(block, &used, n * pairs);

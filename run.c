@@ -299,6 +299,7 @@ static int read_all(FILE *f, const char *name, char **text, size_t *len) {
         *len += got;
         if (got == 0) break;
     }
+    if (interrupted) return EXIT_FAILED; // which main reports
     return ferror(f) ? FAIL("%s: %s", name, strerror(errno)) : 0;
 }
 
@@ -399,7 +400,7 @@ static uint64_t hash_bytes(uint64_t hash, const void *data, size_t n) {
 /* --verify: the reference's logits for the same token must be the same bits. */
 static int compare(struct session *s, int i, const float *logits) {
     const float *expected = transformer_logits(s->reference, i, &s->err);
-    if (!expected) return FAIL("%s", s->err.text);
+    if (!expected) return interrupted ? EXIT_FAILED : FAIL("%s", s->err.text);
     for (int k = 0; k < s->model.hp.n_vocab; k++) {
         if (memcmp(&logits[k], &expected[k], sizeof *logits) != 0) {
             return FAIL("--verify: position %d, logit %d is %.9g, the reference gives %.9g",
@@ -412,7 +413,7 @@ static int compare(struct session *s, int i, const float *logits) {
 /* Logits after token i of the last forward call, compared and written where asked for. */
 int logits_of(struct session *s, int i, const float **logits) {
     *logits = transformer_logits(s->transformer, i, &s->err);
-    if (!*logits) return FAIL("%s", s->err.text);
+    if (!*logits) return interrupted ? EXIT_FAILED : FAIL("%s", s->err.text);
     if (s->reference) {
         int status = compare(s, i, *logits);
         if (status) return status;

@@ -127,6 +127,7 @@ static int run_tests(struct session *s, const int32_t *ids, int n_prompt, int n_
     for (int r = 0; r < s->o.n_reps; r++) {
         double p = n_prompt > 0 ? time_tokens(s, ids, n_prompt, s->o.n_batch) : 0;
         double g = p >= 0 && n_gen > 0 ? time_tokens(s, ids, n_gen, 1) : 0;
+        if ((p < 0 || g < 0) && interrupted && r > 0) break; // with the repetitions so far
         if (p < 0 || g < 0) return EXIT_FAILED;
         if (n_prompt > 0) add_sample(&prompt, n_prompt / p);
         if (n_gen > 0) add_sample(&gen, n_gen / g);

@@ -128,5 +128,7 @@ int run_perplexity(struct session *s) {
     if (status == 0) status = open_transformer(s);
     struct score sc = {.start = now()};
     if (status == 0) status = score_text(s, &sc);
-    return status == 0 ? report(s, &sc) : status;
+    if (status && !(interrupted && sc.n_chunks > 0)) return status;
+    int reported = report(s, &sc); // of the chunks so far, if it was interrupted
+    return status ? status : reported;
 }

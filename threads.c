@@ -54,6 +54,8 @@ struct threads {
     int spin_looks;
     int wake_max; // more workers than this would only take the processor from each other
 
+    const volatile sig_atomic_t *stop; // NULL: nothing does
+
     // The job: written while no worker is inside, read only by those counted in.
     threads_fn *fn;
     void *arg;
@@ -82,10 +84,14 @@ static void cpu_pause(void) {
 #endif
 }
 
+static bool is_stopped(const struct threads *t) {
+    return t->stop && *t->stop;
+}
+
 static void run_pieces(struct threads *t, int index) {
     for (;;) {
         long piece = atomic_fetch_add(&t->next_piece, 1);
-        if (piece >= t->n_pieces) return;
+        if (piece >= t->n_pieces || is_stopped(t)) return;
         long begin = piece * t->grain;
         long end = t->n - begin > t->grain ? begin + t->grain : t->n;
         t->fn(t->arg, begin, end, index);
@@ -173,7 +179,7 @@ void parallel_for(struct threads *t, long n, long grain, threads_fn *fn, void *a
     unsigned state = atomic_load(&t->state);
     assert(grain > 0 && !(state & (STATE_OPEN | STATE_ACTIVE))); // a parallel_for inside another
     if (n <= 0) return;
-    if (n <= grain || t->n_threads == 1) {
+    if (n <= grain || (t->n_threads == 1 && !t->stop)) {
         fn(arg, 0, n, 0);
         return;
     }
@@ -241,6 +247,10 @@ void threads_close(struct threads *t) {
     pthread_cond_destroy(&t->wake);
     pthread_mutex_destroy(&t->mutex);
     free(t);
+}
+
+void threads_stop_on(struct threads *t, const volatile sig_atomic_t *flag) {
+    t->stop = flag;
 }
 
 int threads_count(const struct threads *t) {

@@ -430,6 +430,10 @@ static void choose_experts(struct transformer *t, int il, int i) {
     for (int u = 0; u < used; u++) weights[u] /= sum;
 }
 
+static bool is_stopped(const struct transformer *t) {
+    return t->p.stop && *t->p.stop;
+}
+
 /* Every expert computes the tokens that chose it as one batch; a token's outputs are added in
  * ascending order of experts, whichever tokens share its batch. */
 static void experts(struct transformer *t, int il) {
@@ -439,7 +443,8 @@ static void experts(struct transformer *t, int il) {
     int n_all = t->n, used = hp->n_expert_used;
     mul_mat(&t->mm, &(struct product){&l->router, t->router}, 1, t->xn, t->n);
     each_token(t, il, choose_experts);
-    float *sum = t->att; // free by now, and wide enough: see lay_out
+    if (is_stopped(t)) return; // and the experts may not have been chosen
+    float *sum = t->att;       // free by now, and wide enough: see lay_out
     memset(sum, 0, (size_t)n_all * row_bytes);
     for (int e = 0; e < hp->n_expert; e++) {
         t->n = 0;
@@ -478,7 +483,7 @@ int transformer_forward(struct transformer *t, const int32_t *ids, int n, int po
     rope_tables(&t->rope_swa, hp->rope_dim / 2, pos, n);
     embed(t, ids);
     for (int il = 0; il < hp->n_layer; il++) {
-        if (t->p.stop && *t->p.stop) return error_set(err, "interrupted");
+        if (is_stopped(t)) return error_set(err, "interrupted");
         const struct layer *l = &t->m->layers[il];
         struct product qkv[] = {{&l->q, t->q}, {&l->k, t->k}, {&l->v, t->v}};
         each_token(t, il, attention_input);
@@ -494,6 +499,7 @@ int transformer_forward(struct transformer *t, const int32_t *ids, int n, int po
         }
         each_token(t, il, feed_forward_output);
     }
+    if (is_stopped(t)) return error_set(err, "interrupted"); // and what was computed is incomplete
     if (!t->mm.failed) return 0;
     return error_set(err, "out of memory for a tensor's float32 copy (--reference)");
 }
@@ -510,6 +516,10 @@ const float *transformer_logits(struct transformer *t, int i, struct error *err)
         norm(t, row(t->xn, j, hp->n_embd), row(t->x, i + j, hp->n_embd), t->m->output_norm);
     }
     mul_mat(&t->mm, &(struct product){&t->m->output, t->logits}, 1, t->xn, n);
+    if (is_stopped(t)) {
+        error_set(err, "interrupted");
+        return NULL;
+    }
     if (t->mm.failed) {
         error_set(err, "out of memory for a tensor's float32 copy (--reference)");
         return NULL;
@@ -593,6 +603,7 @@ struct transformer *transformer_open(const struct model *m, const struct transfo
     }
     t->m = m;
     t->p = *params;
+    threads_stop_on(t->p.threads, t->p.stop);
     int64_t widest = m->hp.n_head > m->hp.rope_dim ? m->hp.n_head : m->hp.rope_dim;
     if (params->n_batch > INT_MAX / widest) { // so that heads and angles of a batch fit an int
         error_set(err,

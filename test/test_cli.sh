@@ -274,19 +274,24 @@ same "the seed from the statistics" "$tmp/random" "$tmp/out"
 
 # ---- Ctrl-C ---------------------------------------------------------------------------------------
 
-: >"$tmp/out" # or the loop may see what the run before left, and the signal come too early
-"$RUN" $demo -p "Once upon a time" -n -1 -c 4000 --isa portable >"$tmp/out" 2>"$tmp/err" </dev/null &
-pid=$!
-while [ $(($(wc -c <"$tmp/out"))) -lt 30 ] && kill -0 $pid 2>/dev/null; do sleep 1; done
-before=$(date +%s)
-kill -INT $pid
-wait $pid
-status=$?
-pid=
-is "Ctrl-C: status" 1 $status
-after=$(date +%s)
-if [ $((after - before)) -le 2 ]; then ok; else fail "Ctrl-C took $((after - before)) seconds"; fi
-says "Ctrl-C" "generated"
+# stops OPTIONS...: Ctrl-C after the first output ends it within two seconds, with statistics.
+stops() {
+    : >"$tmp/out" # or the loop may see what the run before left, and the signal come too early
+    "$RUN" $demo --isa portable "$@" >"$tmp/out" 2>"$tmp/err" </dev/null &
+    pid=$!
+    while [ $(($(wc -c <"$tmp/out"))) -lt 30 ] && kill -0 $pid 2>/dev/null; do sleep 1; done
+    before=$(date +%s)
+    kill -INT $pid
+    wait $pid
+    status=$?
+    pid=
+    is "Ctrl-C, $*: status" 1 $status
+    after=$(date +%s)
+    if [ $((after - before)) -le 2 ]; then ok; else fail "Ctrl-C, $*: $((after - before)) seconds"; fi
+    says "Ctrl-C, $*" "generated"
+}
+stops -p "Once upon a time" -n -1 -c 4000
+stops -f demo/heldout.txt -n 1 -c 30000 -b 30000 # in the middle of its only batch
 
 echo "test_cli.sh: $passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -177,6 +177,35 @@ static void test_idle_is_free(void) {
     }
 }
 
+struct stopping {
+    volatile sig_atomic_t flag;
+    atomic_long n_pieces;
+};
+
+static void stop_at_ten(void *arg, long begin, long end, int thread) {
+    struct stopping *s = arg;
+    (void)thread;
+    if (atomic_fetch_add(&s->n_pieces, end - begin) == 10) s->flag = 1;
+}
+
+/* Pieces begun before the flag was set are finished, others are not begun. */
+static void test_stop(void) {
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        struct stopping s = {0};
+        struct threads *t = open_or_exit(n_threads);
+        threads_stop_on(t, &s.flag);
+        parallel_for(t, 1000000, 1, stop_at_ten, &s);
+        long n = atomic_load(&s.n_pieces);
+        CHECK(n > 10 && n < 1000000, "%d threads: %ld pieces", n_threads, n);
+        parallel_for(t, 1000000, 1, stop_at_ten, &s);
+        CHECK(atomic_load(&s.n_pieces) == n, "%d threads: pieces after the flag", n_threads);
+        threads_stop_on(t, NULL);
+        parallel_for(t, 1000, 1, stop_at_ten, &s);
+        CHECK(atomic_load(&s.n_pieces) == n + 1000, "%d threads: no flag, no stop", n_threads);
+        threads_close(t);
+    }
+}
+
 static void test_open_and_close(void) {
     for (int i = 0; i < 1000; i++) {
         struct threads *t = open_or_exit(1 + i % 5);
@@ -378,6 +407,7 @@ int main(void) {
     test_large_sum();
     test_workers_take_part();
     test_idle_is_free();
+    test_stop();
     test_open_and_close();
     test_refusals();
     test_no_room();

@@ -179,7 +179,7 @@ static int parse_options(struct options *o, int argc, char **argv) {
         if (option) {
             bool alone = option->kind == FLAG;
             if (!alone && i + 1 == argc) return USAGE("%s needs a value (see --help)", name);
-            if (!set_option(option, alone ? NULL : argv[++i])) {
+            if (!set_option(option, alone ? "" : argv[++i])) {
                 return USAGE("%s: expected %s, found \"%s\"", name, option->what, argv[i]);
             }
         } else if (name[0] == '-' && name[1]) {

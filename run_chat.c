@@ -223,7 +223,7 @@ static enum input read_line(struct chat *c, const char *marker) {
 
 /* Lines up to the first that does not end in a backslash; *text is malloc'ed. */
 static enum input read_message(struct chat *c, char **text) {
-    size_t len = 0;
+    size_t len = 0, capacity = 0;
     *text = NULL;
     for (bool more = true; more;) {
         enum input input = read_line(c, len ? ". " : "> ");
@@ -235,15 +235,21 @@ static enum input read_message(struct chat *c, char **text) {
         size_t n = strlen(c->line);
         more = n > 0 && c->line[n - 1] == '\\';
         if (more) c->line[n - 1] = '\n';
-        char *longer = len + n < MAX_MESSAGE ? realloc(*text, len + n + 1) : NULL;
-        if (!longer) {
+        if (len + n >= MAX_MESSAGE) {
             free(*text);
-            if (len + n >= MAX_MESSAGE) return too_long();
-            say("out of memory for a message of %zu bytes", len + n);
-            return INPUT_FAILED;
+            return too_long();
         }
-        *text = longer;
-        memcpy(longer + len, c->line, n + 1);
+        if (len + n >= capacity) {
+            capacity = 2 * (len + n) + 1;
+            char *larger = realloc(*text, capacity);
+            if (!larger) {
+                free(*text);
+                say("out of memory for a message of %zu bytes", len + n);
+                return INPUT_FAILED;
+            }
+            *text = larger;
+        }
+        memcpy(*text + len, c->line, n + 1);
         len += n;
     }
     return INPUT_TEXT;

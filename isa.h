@@ -68,8 +68,7 @@ struct kv_head {
     int n_slots;
 };
 
-/* The rest of the step. Sums run in LANES lanes (index mod 8) and end in the same tree as products.
- */
+/* The rest of the step. Sums run in LANES lanes (index mod 8), then in the tree of the products. */
 struct ops {
     /* y = x / sqrt(mean(x^2) + eps) * w, one row of n; w may be NULL (all ones). y may be x. */
     void (*rms_norm)(float *y, const float *x, const float *w, int n, float eps);

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ----------------------------------------------------------------- portable C: the specification
- */
+/* --------------------------------------------------------------- portable C: the specification */
 
 static int min_int(int64_t a, int64_t b) {
     return (int)(a < b ? a : b);
@@ -121,8 +120,7 @@ const struct isa *isa_find(const char *name) {
     return NULL;
 }
 
-/* ----------------------------------------------------------------------------------- open, checks
- */
+/* -------------------------------------------------------------------------------- open, checks */
 
 int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads, bool reference,
                 int64_t max_cols, int max_tokens, struct error *err) {
@@ -166,8 +164,7 @@ bool matmul_supports(const struct matrix *w, const char *name, struct error *err
     return true;
 }
 
-/* --------------------------------------------------------------------------------------- one token
- */
+/* ----------------------------------------------------------------------------------- one token */
 
 /* The rows of all products are numbered through; a job covers some of them. */
 struct job {
@@ -194,8 +191,7 @@ static void gemv_rows(void *arg, long begin, long end, int thread) {
     }
 }
 
-/* ----------------------------------------------------------------------------------------- a batch
- */
+/* ------------------------------------------------------------------------------------- a batch */
 
 /* The activations of a batch lie as (blocks of KC columns, tokens, columns of the block), so that
  * what a panel needs is contiguous. Returns where block k0 begins and its row length. */

@@ -190,8 +190,7 @@ INLINE void q6_K_unit(struct block *b, int u, struct sink *s) {
     emit_signed(s, 8 * u + 4, vi_sub8(q1, bias), splat4(b->scale[u / 2], j + 1));
 }
 
-/* ------------------------------------------------------------------------- loops over the blocks
- */
+/* ----------------------------------------------------------------------- loops over the blocks */
 
 typedef void begin_fn(struct block *b);
 typedef void unit_fn(struct block *b, int u, struct sink *s);
@@ -342,8 +341,7 @@ static void panel_any(const struct matrix *w, int64_t row, int n_rows, int64_t k
     }
 }
 
-/* ------------------------------------------------------------------------------ batches of tokens
- */
+/* --------------------------------------------------------------------------- batches of tokens */
 
 /* One line of the next tokens' activations is fetched a step: they lie in L2 and go on where this
  * tile's end, and their first use would stall all sums at once. */

@@ -7,8 +7,7 @@
 
 #include "matmul_q.h"
 
-/* ---------------------------------------------------------------------------------------- families
- */
+/* ------------------------------------------------------------------------------------ families */
 
 static const struct family families[] = {
     {.arch = "llama"}, // also Mistral, Mixtral, TinyLlama, SmolLM2, Yi: rows permuted for adjacent
@@ -72,8 +71,7 @@ static int find_family(struct model *m, const struct gguf *g, struct error *err)
                      (int)(arch.len < 64 ? arch.len : 64), arch.data, known);
 }
 
-/* -------------------------------------------------------------------------------- hyper-parameters
- */
+/* ---------------------------------------------------------------------------- hyper-parameters */
 
 /* Keys begin with the architecture's name: "llama.block_count". */
 struct key {
@@ -276,8 +274,7 @@ static int read_hparams(struct model *m, const struct gguf *g, struct error *err
     return 0;
 }
 
-/* ----------------------------------------------------------------------------------------- weights
- */
+/* ------------------------------------------------------------------------------------- weights */
 
 /* Binding stops at the first error; later calls do nothing. */
 struct binder {

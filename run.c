@@ -201,8 +201,7 @@ static int parse_options(struct options *o, int argc, char **argv) {
     return -1;
 }
 
-/* ---------------------------------------------------------------------------------------- session
- */
+/* ------------------------------------------------------------------------------------- session */
 
 volatile sig_atomic_t interrupted;
 
@@ -276,8 +275,7 @@ static void close_session(struct session *s) {
     gguf_close(&s->gguf);
 }
 
-/* ----------------------------------------------------------------------------------------- prompt
- */
+/* -------------------------------------------------------------------------------------- prompt */
 
 /* More than any context holds; a device may have no end, and tokens take 45 times the room. */
 #define MAX_TEXT (16 << 20)
@@ -478,8 +476,7 @@ int run_prompt(struct session *s, const float **logits) {
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------- generation
- */
+/* ---------------------------------------------------------------------------------- generation */
 
 int print(struct gguf_str text) {
     if (fwrite(text.data, 1, text.len, stdout) == text.len) return 0;
@@ -524,8 +521,7 @@ int generate(struct session *s, struct token_stream *stream, const float *logits
     return status;
 }
 
-/* ------------------------------------------------------------------------------------- statistics
- */
+/* ---------------------------------------------------------------------------------- statistics */
 
 struct stats {
     size_t n_gen;
@@ -578,8 +574,7 @@ void print_stats(const struct session *s) {
     if (s->reference) fprintf(stderr, "verified   all logits equal the reference's, bit for bit\n");
 }
 
-/* -------------------------------------------------------------------------------------- the modes
- */
+/* ----------------------------------------------------------------------------------- the modes */
 
 /* Needs a vocabulary alone. */
 static int print_tokens(struct session *s) {

@@ -91,8 +91,7 @@ static double fma_peak(struct session *s) {
     return best * 1e-9;
 }
 
-/* ----------------------------------------------------------------------------------------- tests
- */
+/* --------------------------------------------------------------------------------------- tests */
 
 /* Reads n tokens from an empty cache on, n_batch at a time; seconds, or below 0 if it failed. */
 static double time_tokens(struct session *s, const int32_t *ids, int n, int n_batch) {

@@ -23,8 +23,7 @@ struct chat {
     int n_written; // positions written to since the cache was last begun anew
 };
 
-/* -------------------------------------------------------------------------------- the conversation
- */
+/* ---------------------------------------------------------------------------- the conversation */
 
 static void drop_message(struct chat *c) {
     free((char *)c->messages[--c->n_messages].content);
@@ -83,8 +82,7 @@ static int keep_answer(struct chat *c) {
     return insert_message(c, c->n_messages, "assistant", text);
 }
 
-/* ------------------------------------------------------------------------------------- the answer
- */
+/* ---------------------------------------------------------------------------------- the answer */
 
 static int encode_conversation(struct chat *c, struct token_list *prompt) {
     struct session *s = c->s;
@@ -188,8 +186,7 @@ static int answer(struct chat *c) {
     return keep_answer(c);
 }
 
-/* --------------------------------------------------------------------------------------- messages
- */
+/* ------------------------------------------------------------------------------------ messages */
 
 enum input { INPUT_TEXT, INPUT_STOPPED, INPUT_END, INPUT_FAILED };
 
@@ -323,8 +320,7 @@ static int converse(struct chat *c) {
     }
 }
 
-/* --------------------------------------------------------------------------------- open and close
- */
+/* ------------------------------------------------------------------------------ open and close */
 
 static int choose_format(struct chat *c) {
     struct session *s = c->s;

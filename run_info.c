@@ -23,8 +23,7 @@ struct info {
     uint64_t bytes_of_type[GGML_N_TYPES + 1], params_of_type[GGML_N_TYPES + 1];
 };
 
-/* ------------------------------------------------------------------------------------ hostile text
- */
+/* -------------------------------------------------------------------------------- hostile text */
 
 /* The bytes of the character at p that a terminal shows; 0 if it would obey it (control characters,
  * turns of the writing direction) or the sequence is malformed. */
@@ -84,8 +83,7 @@ static void label(const char *name) {
     printf("%-14s ", name);
 }
 
-/* --------------------------------------------------------------------------------------- metadata
- */
+/* ------------------------------------------------------------------------------------ metadata */
 
 static const struct gguf_kv *find(const struct info *in, const char *name) {
     char key[160];
@@ -156,8 +154,7 @@ static void list_metadata(const struct info *in) {
     }
 }
 
-/* ---------------------------------------------------------------------------------- file and model
- */
+/* ------------------------------------------------------------------------------ file and model */
 
 static void add_tensors(struct info *in) {
     for (size_t i = 0; i < in->g->n_tensors; i++) {
@@ -359,8 +356,7 @@ static void describe_chat(const struct info *in) {
     }
 }
 
-/* ------------------------------------------------------------------------------------------- types
- */
+/* --------------------------------------------------------------------------------------- types */
 
 /* general.file_type, numbered as in llama.h, and the block length of the type it stands for. */
 static const struct {

@@ -210,8 +210,7 @@ INLINE void vf_sums(vf v, float sums[SIMD_ROWS]) {
     sums[1] = simd_sum8(_mm512_extractf32x8_ps(v, 1));
 }
 
-/* ---------------------------------------------------------------------------------- AVX2: one row
- */
+/* ------------------------------------------------------------------------------- AVX2: one row */
 #elif defined(SIMD_AVX2)
 
 #define SIMD_ROWS 1
@@ -382,8 +381,7 @@ INLINE float vf_max_of(vf a) {
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-/* --------------------------------------------------------------------- NEON: two registers a row
- */
+/* ------------------------------------------------------------------- NEON: two registers a row */
 #elif defined(SIMD_NEON)
 
 #define SIMD_ROWS 1

@@ -7,8 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* ------------------------------------------------------------------------------------------- state
- */
+/* --------------------------------------------------------------------------------------- state */
 
 /* Rows of logits made at once, if there are as many. */
 #define LOGITS_ROWS 16
@@ -116,8 +115,7 @@ static void rope_head(float *x, const float *cosine, const float *sine, int n_pa
     }
 }
 
-/* ------------------------------------------------------------------------------- key/value cache
- */
+/* ----------------------------------------------------------------------------- key/value cache */
 
 static size_t kv_elem(bool f32) {
     return f32 ? sizeof(float) : sizeof(ggml_half);
@@ -218,8 +216,7 @@ static void kv_append(struct transformer *t, int il, int i) {
     }
 }
 
-/* ------------------------------------------------------------------------- a step for every token
- */
+/* ---------------------------------------------------------------------- a step for every token */
 
 /* Work that concerns one token of the batch alone; the tokens are shared out to the threads. */
 typedef void token_fn(struct transformer *t, int il, int i);
@@ -325,8 +322,7 @@ static void feed_forward_output(struct transformer *t, int il, int i) {
     add_residual(t, i, row(t->xn, i, t->m->hp.n_embd), t->m->layers[il].ffn_post_norm, NULL);
 }
 
-/* --------------------------------------------------------------------------------------- attention
- */
+/* ----------------------------------------------------------------------------------- attention */
 
 /* Queries of one key/value head, numbered token by token, are computed ATTN_QUERIES at a time. */
 struct attention_job {
@@ -392,8 +388,7 @@ static void attention(struct transformer *t, int il) {
     parallel_for(t->p.threads, (long)job.n_tiles * hp->n_head_kv, 1, attention_tiles, &job);
 }
 
-/* ------------------------------------------------------------------------------------ feed-forward
- */
+/* -------------------------------------------------------------------------------- feed-forward */
 
 static void gated(struct transformer *t, int il, const struct matrix *gate, const struct matrix *up,
                   const struct matrix *down, const float *x, float *y) {
@@ -470,8 +465,7 @@ static void experts(struct transformer *t, int il) {
     memcpy(t->xn, sum, (size_t)n_all * row_bytes);
 }
 
-/* ----------------------------------------------------------------------------------------- forward
- */
+/* ------------------------------------------------------------------------------------- forward */
 
 int transformer_forward(struct transformer *t, const int32_t *ids, int n, int pos,
                         struct error *err) {
@@ -504,8 +498,7 @@ int transformer_forward(struct transformer *t, const int32_t *ids, int n, int po
     return error_set(err, "out of memory for a tensor's float32 copy (--reference)");
 }
 
-/* Whoever wants the logits of every token asks for one after the other: they are made in batches.
- */
+/* Who wants the logits of every token asks for one after the other: they are made in batches. */
 const float *transformer_logits(struct transformer *t, int i, struct error *err) {
     const struct hparams *hp = &t->m->hp;
     if (i >= t->logits_first && i < t->logits_first + t->n_logits) {
@@ -532,8 +525,7 @@ const float *transformer_logits(struct transformer *t, int i, struct error *err)
     return t->logits;
 }
 
-/* ------------------------------------------------------------------------------------ open, close
- */
+/* --------------------------------------------------------------------------------- open, close */
 
 /* Hands out parts of one block, or (block NULL) only adds them up. */
 static float *take(float *block, size_t *used, size_t n) {

@@ -114,8 +114,7 @@ static void measure_read(void) {
     free(data);
 }
 
-/* ---------------------------------------------------------------------------------------- products
- */
+/* ------------------------------------------------------------------------------------ products */
 
 static uint32_t random_bits(void) {
     static uint32_t state = 1;
@@ -275,8 +274,7 @@ static void compare(const float *x, float *y) {
     }
 }
 
-/* ------------------------------------------------------------------------------------------ main
- */
+/* ---------------------------------------------------------------------------------------- main */
 
 static int usage(const char *what) {
     fprintf(stderr, "bench: %s\nusage: bench [-t THREADS] [--isa NAME] [--quick] [--json [FILE]]\n",

@@ -59,7 +59,8 @@ endif
 run quantize: %: $(BUILD)/%
 	$(call SHOW,cp)cp $< $@
 
-$(BUILD)/run: $(patsubst %.c,$(BUILD)/%.o,$(wildcard run_*.c))
+MODES_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard run_*.c))
+$(BUILD)/run $(BUILD)/test/fuzz_options: $(MODES_OBJ)
 $(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ)
 	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 

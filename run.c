@@ -203,7 +203,7 @@ static int parse_options(struct options *o, int argc, char **argv) {
 
 /* ------------------------------------------------------------------------------------- session */
 
-volatile sig_atomic_t interrupted;
+atomic_int interrupted;
 
 static void on_interrupt(int signal_number) {
     (void)signal_number;

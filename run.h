@@ -44,7 +44,7 @@ struct session {
 };
 
 /* Set by the first SIGINT or SIGTERM; the second one kills, unless a mode sets it back to 0. */
-extern volatile sig_atomic_t interrupted;
+extern atomic_int interrupted;
 
 /* "run: ..." and a newline on standard error. */
 void say(const char *format, ...) PRINTF_LIKE(1, 2);

@@ -54,7 +54,7 @@ struct threads {
     int spin_looks;
     int wake_max; // more workers than this would only take the processor from each other
 
-    const volatile sig_atomic_t *stop; // NULL: nothing does
+    atomic_int *stop; // NULL: nothing does
 
     // The job: written while no worker is inside, read only by those counted in.
     threads_fn *fn;
@@ -85,7 +85,7 @@ static void cpu_pause(void) {
 }
 
 static bool is_stopped(const struct threads *t) {
-    return t->stop && *t->stop;
+    return t->stop && atomic_load_explicit(t->stop, memory_order_relaxed);
 }
 
 static void run_pieces(struct threads *t, int index) {
@@ -249,7 +249,7 @@ void threads_close(struct threads *t) {
     free(t);
 }
 
-void threads_stop_on(struct threads *t, const volatile sig_atomic_t *flag) {
+void threads_stop_on(struct threads *t, atomic_int *flag) {
     t->stop = flag;
 }
 

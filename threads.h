@@ -2,7 +2,7 @@
 #ifndef THREADS_H
 #define THREADS_H
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "error.h"
@@ -35,7 +35,8 @@ typedef void threads_fn(void *arg, long begin, long end, int thread);
 void parallel_for(struct threads *t, long n, long grain, threads_fn *fn, void *arg);
 
 /* From now on parallel_for begins no further piece once *flag is not 0. What it was to compute is
- * then incomplete: whoever sets a flag looks at it before using a result. NULL: no flag. */
-void threads_stop_on(struct threads *t, const volatile sig_atomic_t *flag);
+ * then incomplete: whoever sets a flag looks at it before using a result. Atomic, as a signal
+ * handler may set it while all threads look. NULL: no flag. */
+void threads_stop_on(struct threads *t, atomic_int *flag);
 
 #endif

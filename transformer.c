@@ -426,7 +426,7 @@ static void choose_experts(struct transformer *t, int il, int i) {
 }
 
 static bool is_stopped(const struct transformer *t) {
-    return t->p.stop && *t->p.stop;
+    return t->p.stop && atomic_load_explicit(t->p.stop, memory_order_relaxed);
 }
 
 /* Every expert computes the tokens that chose it as one batch; a token's outputs are added in

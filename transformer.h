@@ -3,19 +3,17 @@
 #ifndef TRANSFORMER_H
 #define TRANSFORMER_H
 
-#include <signal.h>
-
 #include "matmul_q.h"
 #include "model.h"
 
 struct transformer_params {
     const struct isa *isa;
     struct threads *threads;
-    bool reference;                    // dequantize each whole tensor, then multiply
-    bool kv_f32;                       // cache float32 keys and values, otherwise f16
-    int n_ctx;                         // positions, at least 1
-    int n_batch;                       // most tokens of one forward call
-    const volatile sig_atomic_t *stop; // NULL, or forward fails with "interrupted" once it is set
+    bool reference;   // dequantize each whole tensor, then multiply
+    bool kv_f32;      // cache float32 keys and values, otherwise f16
+    int n_ctx;        // positions, at least 1
+    int n_batch;      // most tokens of one forward call
+    atomic_int *stop; // NULL, or forward fails with "interrupted" once it is set
 };
 
 struct transformer;

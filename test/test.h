@@ -11,6 +11,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* 1 in a build whose allocations or calls a sanitizer watches. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TEST_SANITIZED 1
+#endif
+#endif
+#ifndef TEST_SANITIZED
+#define TEST_SANITIZED 0
+#endif
+
 static long test_passed, test_failed;
 
 /* CHECK(condition, "format", ...): the message says what differed and with which parameters. */

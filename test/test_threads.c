@@ -178,7 +178,7 @@ static void test_idle_is_free(void) {
 }
 
 struct stopping {
-    volatile sig_atomic_t flag;
+    atomic_int flag;
     atomic_long n_pieces;
 };
 

@@ -374,7 +374,7 @@ static void test_longrope(const struct loaded *l) {
 /* ---- what else there is ---------------------------------------------------------------------- */
 
 static void test_interrupted(const struct loaded *l) {
-    static volatile sig_atomic_t flag = 1;
+    static atomic_int flag = 1;
     struct error err = {""};
     struct threads *threads = threads_open(1, &err);
     struct transformer_params p = {

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* 1 in a build whose allocations or calls a sanitizer watches. */
+/* 1 in a build that makes calls of its own: a sanitizer, coverage (which the Makefile tells). */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TEST_SANITIZED 1
 #elif defined(__has_feature)

@@ -9,14 +9,6 @@
 #include <math.h>
 #include <stddef.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 enum { MAX_ISAS = 4, MAX_PANEL = 64 * KC };
 enum { MAX_ROWS = 17, MAX_TOKENS = 33, MAX_PRODUCTS = 3, N_POOLS = 3 };
 enum { ROOM_X, ROOM_Y, ROOM_LANES, ROOM_WORK, ROOM_W }; // a ROOM_W for each product
@@ -582,7 +574,7 @@ static void test_refusals(void) {
 
 /* Sizes beyond any address space; the sanitizers' malloc would end the program. */
 static void test_out_of_memory(void) {
-#if !defined(SANITIZED)
+#if !TEST_SANITIZED
     struct error err = {""};
     struct matmul m;
     CHECK(matmul_open(&m, &isa_portable, pools[0], false, INT64_C(1) << 40, 1 << 10, &err) == -1 &&

@@ -1,5 +1,5 @@
 #!/bin/sh
-# --info, --perplexity and --chat from the outside. RUN is the program.
+# --info, --bench, --perplexity and --chat from the outside. RUN is the program.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 : "${RUN:=./run}"
@@ -112,6 +112,16 @@ check "info: empty" says out "runs: no: a vocabulary alone"
 head -c 1000 $models/llama.gguf >"$dir/cut.gguf"
 check "info: truncated" exits 1 "$RUN" "$dir/cut.gguf" --info
 check "info: no file" exits 1 "$RUN" "$dir/none.gguf" --info
+
+# ----------------------------------------------------------------------------------------- bench
+
+tiny=$models/llama-q2k.gguf
+check "--bench" exits 0 "$RUN" $tiny --bench -p 9 -n 3 -r 2 -b 4 --json
+check "--bench: the prompt's row" says out "pp9 "
+check "--bench: the generation's row" says out "tg3 "
+check "--bench: JSON" says err '{"pp": 9, "pp_tok_s": '
+check "--bench of no number" exits 2 "$RUN" $tiny --bench -p x
+check "--bench beyond the context" exits 2 "$RUN" $tiny --bench -p 9 -n 3 -c 4
 
 # ------------------------------------------------------------------------------------ perplexity
 

@@ -10,14 +10,6 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 static struct threads *open_or_exit(int n) {
     struct error err;
     struct threads *t = threads_open(n, &err);
@@ -225,7 +217,7 @@ static void test_refusals(void) {
 
 /* A process with room for some stacks but not for 200. In a child: the limit cannot be undone. */
 static void test_no_room(void) {
-#if defined(__linux__) && !defined(SANITIZED)
+#if defined(__linux__) && !TEST_SANITIZED
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {

@@ -72,7 +72,7 @@ struct kv_head {
 struct ops {
     /* y = x / sqrt(mean(x^2) + eps) * w, one row of n; w may be NULL (all ones). y may be x. */
     void (*rms_norm)(float *y, const float *x, const float *w, int n, float eps);
-    /* gate = silu(gate) * up, gate = gelu_tanh(gate) * up */
+    /* gate = silu(gate) * up, gate = gelu(gate) * up, GELU by gelu_table() */
     void (*swiglu)(float *gate, const float *up, int64_t n);
     void (*geglu)(float *gate, const float *up, int64_t n);
     /* x = cap * tanh(x / cap) */
@@ -90,6 +90,10 @@ struct ops {
                         int n_q, const struct kv_head *kv, int64_t first, int n);
 };
 #define ATTN_QUERIES 4
+
+/* GELU by its tanh formula for every half, rounded to a half. ggml looks it up in such a table:
+ * exact GELU changes the logits of Gemma by six times as much as another order of sums does. */
+const ggml_half *gelu_table(void);
 
 extern const struct isa isa_portable;
 extern const struct ops ops_portable;

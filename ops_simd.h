@@ -42,16 +42,6 @@ INLINE vf silu(vf x) {
     return vf_sigmoid_mul(x, x);
 }
 
-/* 0.5 x (1 + tanh(u)) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3). Argument and result are
- * rounded to halves, because ggml looks GELU up in a table of halves: without it the logits of
- * Gemma differ from llama.cpp's by six times as much. */
-INLINE vf gelu_tanh(vf x) {
-    const vf max_half = vf_set1(65504);
-    x = vf_round_f16(vf_min(max_half, vf_max(vf_set1(-65504), x))); // a NaN stays one
-    vf cubic = vf_fma(vf_mul(vf_mul(x, x), x), vf_set1(0.044715f), x);
-    return vf_round_f16(vf_sigmoid_mul(x, vf_mul(cubic, vf_set1(1.5957691216f))));
-}
-
 /* tanh(z) = 1 - 2 / (e^2z + 1) */
 INLINE vf vf_tanh(vf z) {
     vf one = vf_set1(1);
@@ -95,10 +85,16 @@ static void swiglu(float *gate, const float *up, int64_t n) {
     }
 }
 
+/* Arguments beyond the largest half count as that: the table has -inf * 0 behind it. */
 static void geglu(float *gate, const float *up, int64_t n) {
+    const ggml_half *gelu = gelu_table();
+    const vf max_half = vf_set1(65504), min_half = vf_set1(-65504);
     for (int64_t i = 0; i < n; i += LANES) {
-        vf g = gelu_tanh(load_part(gate + i, n - i));
-        store_part(gate + i, n - i, vf_mul(g, load_part(up + i, n - i)));
+        ggml_half h[LANES];
+        vf x = load_part(gate + i, n - i);
+        vf_store_f16(h, vf_min(max_half, vf_max(min_half, x))); // a NaN stays one
+        for (int l = 0; l < LANES; l++) h[l] = gelu[h[l]];
+        store_part(gate + i, n - i, vf_mul(vf_load_f16(h), load_part(up + i, n - i)));
     }
 }
 

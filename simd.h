@@ -238,6 +238,9 @@ INLINE vf vf_load8(const float *p) {
 INLINE vf vf_load_f16(const ggml_half *p) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
+INLINE void vf_store_f16(ggml_half *p, vf a) {
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(a, 0));
+}
 INLINE vf vf_fma(vf a, vf b, vf c) {
     return _mm256_fmadd_ps(a, b, c);
 }
@@ -255,9 +258,6 @@ INLINE vf vf_mul(vf a, vf b) {
 }
 INLINE vf vf_div(vf a, vf b) {
     return _mm256_div_ps(a, b);
-}
-INLINE vf vf_round_f16(vf a) {
-    return _mm256_cvtph_ps(_mm256_cvtps_ph(a, 0));
 }
 INLINE vf vf_max(vf a, vf b) {
     return _mm256_max_ps(a, b);
@@ -415,6 +415,9 @@ INLINE vf vf_load_f16(const ggml_half *p) {
     float16x8_t h = vreinterpretq_f16_u16(vld1q_u16(p));
     return (vf){vcvt_f32_f16(vget_low_f16(h)), vcvt_high_f32_f16(h)};
 }
+INLINE void vf_store_f16(ggml_half *p, vf a) {
+    vst1q_u16(p, vreinterpretq_u16_f16(vcvt_high_f16_f32(vcvt_f16_f32(a.lo), a.hi)));
+}
 INLINE vf vf_fma(vf a, vf b, vf c) {
     return (vf){vfmaq_f32(c.lo, a.lo, b.lo), vfmaq_f32(c.hi, a.hi, b.hi)};
 }
@@ -432,9 +435,6 @@ INLINE vf vf_mul(vf a, vf b) {
 }
 INLINE vf vf_div(vf a, vf b) {
     return (vf){vdivq_f32(a.lo, b.lo), vdivq_f32(a.hi, b.hi)};
-}
-INLINE vf vf_round_f16(vf a) {
-    return (vf){vcvt_f32_f16(vcvt_f16_f32(a.lo)), vcvt_f32_f16(vcvt_f16_f32(a.hi))};
 }
 /* Compare and select, as x86 does: with a NaN, or zeros of both signs, the result is b. */
 INLINE float32x4_t simd_max4(float32x4_t a, float32x4_t b) {
@@ -613,6 +613,9 @@ INLINE void vf_store(float *p, vf v) {
 INLINE vf vf_load_f16(const ggml_half *p) {
     VF_EACH(fp16_to_fp32(p[i]));
 }
+INLINE void vf_store_f16(ggml_half *p, vf a) {
+    for (int i = 0; i < LANES; i++) p[i] = fp32_to_fp16(a.f[i]);
+}
 INLINE vf vf_fma(vf a, vf b, vf c) {
     VF_EACH(fmaf(a.f[i], b.f[i], c.f[i]));
 }
@@ -627,9 +630,6 @@ INLINE vf vf_mul(vf a, vf b) {
 }
 INLINE vf vf_div(vf a, vf b) {
     VF_EACH(a.f[i] / b.f[i]);
-}
-INLINE vf vf_round_f16(vf a) {
-    VF_EACH(fp16_to_fp32(fp32_to_fp16(a.f[i])));
 }
 INLINE vf vf_max(vf a, vf b) {
     VF_EACH(a.f[i] > b.f[i] ? a.f[i] : b.f[i]);

@@ -157,12 +157,14 @@ static void near_swiglu(double gate, double up, double got) {
 }
 
 /* Of the half nearest to the argument, rounded to a half: one part in 2^11, or 2^-25 where halves
- * are subnormal. Before that e^-z has the 4 roundings of z, |z| times as large, and exp's own. */
+ * are subnormal. Before that u has 5 roundings, of which tanh's slope passes on a share, and tanh,
+ * the sum and the product one each: tanh's own is large where the sum cancels. */
 static void near_geglu(double gate, double up, double got) {
     float clamped = (float)fmax(-65504, fmin(65504, gate));
     double x = (double)fp16_to_fp32(fp32_to_fp16(clamped));
-    double z = 1.5957691216057308 * (x + 0.044715 * x * x * x), y = x / (1 + exp(-z));
-    double error = fabs(y) * (0x1p-11 + (4 * fabs(z) + EXP_ERROR + 3) * U) + 0x1.01p-25;
+    double u = 0.79788456080286536 * (x + 0.044715 * x * x * x), t = tanh(u), y = x * (1 + t) / 2;
+    double error = fabs(x) / 2 * ((1 - t * t) * 5 * fabs(u) + fabs(t) + 2 * (1 + t)) * U;
+    error += (fabs(y) + error) * 0x1p-11 + 0x1.01p-25;
     check_near(GEGLU, got, y * up, error * fabs(up) * (1 + 2 * U) + U * fabs(y * up) + TINY);
 }
 

@@ -187,10 +187,11 @@ static struct difference differ(const float *found, const float *expected, size_
 }
 
 /* GELU goes through ggml's table of halves: where the last bit of a sum lets a half round the other
- * way, a whole ulp of 2^-11 is lost, and llama.cpp's own builds differ by 3.5e-4. So Gemma's single
- * logits may be further off, but their mean may not. */
+ * way, a whole ulp of 2^-11 is lost. llama.cpp on another machine differs from these very files by
+ * 3.5e-4 (gemma2) and 7.3e-4 (gemma3) at worst, 0.6e-4 and 1.2e-4 rms; we differ by 6.4e-4 and
+ * 0.8e-4 and 1.3e-4 rms, exact GELU by 3e-3. */
 static struct difference tolerance(const struct loaded *l) {
-    return l->m.family->gelu ? (struct difference){2e-3, 3e-4} : (struct difference){5e-4, 5e-4};
+    return l->m.family->gelu ? (struct difference){1e-3, 2e-4} : (struct difference){5e-4, 5e-4};
 }
 
 static struct difference check_golden(const struct loaded *l, const float *rows,

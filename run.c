@@ -237,7 +237,9 @@ int open_model(struct session *s) {
 
 int open_tokenizer(struct session *s) {
     s->tokenizer = tokenizer_open(&s->gguf, &s->err);
-    return s->tokenizer ? 0 : FAIL("%s: %s", s->o.model, s->err.text);
+    if (!s->tokenizer) return FAIL("%s: %s", s->o.model, s->err.text);
+    if (!s->o.chat) tokenizer_stop_on(s->tokenizer, &interrupted); // messages are short
+    return 0;
 }
 
 int open_transformer(struct session *s) {
@@ -278,7 +280,7 @@ static void close_session(struct session *s) {
 /* -------------------------------------------------------------------------------------- prompt */
 
 /* More than any context holds; a device may have no end, and tokens take 45 times the room. */
-#define MAX_TEXT (16 << 20)
+#define MAX_TEXT (8 << 20)
 
 /* The whole of a stream, which may hold any bytes. */
 static int read_all(FILE *f, const char *name, char **text, size_t *len) {
@@ -354,7 +356,7 @@ static int read_prompt(struct session *s) {
     if (o->prompt) len = strlen(o->prompt);
     if (status == 0 && tokenizer_encode(s->tokenizer, from ? from : "", len, true, true, &s->tokens,
                                         &s->err) < 0) {
-        status = FAIL("%s", s->err.text);
+        status = interrupted ? EXIT_FAILED : FAIL("%s", s->err.text);
     }
     free(text);
     return status;

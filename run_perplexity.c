@@ -105,7 +105,7 @@ static int read_text(struct session *s) {
     int status = read_file(s->o.perplexity, &text, &len);
     if (status == 0 &&
         tokenizer_encode(s->tokenizer, text, len, true, false, &s->tokens, &s->err) < 0) {
-        status = FAIL("%s: %s", s->o.perplexity, s->err.text);
+        status = interrupted ? EXIT_FAILED : FAIL("%s: %s", s->o.perplexity, s->err.text);
     }
     free(text);
     if (status == 0 && s->tokens.n < (size_t)s->o.n_ctx) {

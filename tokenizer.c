@@ -48,6 +48,7 @@ struct tokenizer {
     size_t n_specials;
     bool special_start[256]; // by first byte
     char *piece;             // the longest token's length
+    atomic_int *stop;
 };
 
 static struct gguf_str token_text(const struct tokenizer *t, int32_t id) {
@@ -412,6 +413,10 @@ void tokenizer_close(struct tokenizer *t) {
     free(t);
 }
 
+void tokenizer_stop_on(struct tokenizer *t, atomic_int *flag) {
+    t->stop = flag;
+}
+
 int tokenizer_n_vocab(const struct tokenizer *t) {
     return (int)t->vocab.n;
 }
@@ -532,14 +537,20 @@ static int add_symbol(struct work *w, size_t start, size_t len) {
     return 0;
 }
 
+static int check_stop(struct work *w) {
+    atomic_int *stop = w->t->stop;
+    return stop && *stop ? error_set(w->err, "stopped while reading a text") : 0;
+}
+
 /* Merges the best pair, the leftmost of equals, until none is left. Every pair is noted once when
  * it comes to be; one that has changed since no longer has its length. */
 static int merge_symbols(struct work *w) {
     w->n_heap = 0;
     for (uint32_t i = 0; i < w->n_symbols; i++) {
-        if (push_pair(w, i) != 0) return -1;
+        if (check_stop(w) != 0 || push_pair(w, i) != 0) return -1;
     }
     while (w->n_heap > 0) {
+        if (check_stop(w) != 0) return -1;
         struct todo best = heap_pop(w);
         uint32_t left = (uint32_t)best.key;
         struct symbol *a = &w->symbols[left];

@@ -4,6 +4,7 @@
 #ifndef TOKENIZER_H
 #define TOKENIZER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,10 @@ struct tokenizer;
  * an error that names it. NULL on failure. */
 struct tokenizer *tokenizer_open(const struct gguf *g, struct error *err);
 void tokenizer_close(struct tokenizer *t); // NULL is fine
+
+/* From now on tokenizer_encode gives up, with an error, once *flag is not 0: megabytes take
+ * seconds. Atomic for a signal handler. NULL: no flag. */
+void tokenizer_stop_on(struct tokenizer *t, atomic_int *flag);
 
 int tokenizer_n_vocab(const struct tokenizer *t);
 

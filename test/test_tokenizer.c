@@ -5,6 +5,9 @@
  * {"text_hex": "6869", "ids": [1, 2]}, special tokens parsed and BOS added as the file says. */
 #include "tokenizer.h"
 
+#include <signal.h>
+#include <sys/time.h>
+
 #include "gguf_build.h"
 #include "test.h"
 
@@ -695,6 +698,40 @@ static void test_long_text(void) {
     free(text);
 }
 
+static atomic_int alarmed;
+
+static void on_alarm(int signal_number) {
+    (void)signal_number;
+    alarmed = 1;
+}
+
+/* 4 MB take a second; after 20 ms of it a signal asks for the end. */
+static void test_stop(void) {
+    size_t len = 1 << 22;
+    char *text = malloc(len);
+    struct vocab *v[] = {make_spm(), make_bpe()};
+    if (!text) return;
+    memset(text, 'a', len);
+    struct sigaction action = {.sa_handler = on_alarm};
+    sigaction(SIGVTALRM, &action, NULL);
+    for (int i = 0; i < 2; i++) {
+        struct token_list out = {0};
+        struct error err = {""};
+        struct itimerval once = {.it_value = {.tv_usec = 20000}};
+        open_good(v[i]);
+        alarmed = 0;
+        tokenizer_stop_on(v[i]->t, &alarmed);
+        CHECK(tokenizer_encode(v[i]->t, text, 64, true, true, &out, &err) == 0, "%s", err.text);
+        setitimer(ITIMER_VIRTUAL, &once, NULL);
+        int failed = tokenizer_encode(v[i]->t, text, len, true, true, &out, &err);
+        CHECK(failed && strcmp(err.text, "stopped while reading a text") == 0, "%d, \"%s\"", failed,
+              err.text);
+        token_list_free(&out);
+        free_vocab(v[i]);
+    }
+    free(text);
+}
+
 int main(int argc, char **argv) {
     if (argc == 3) {
         check_file(argv[1], argv[2]);
@@ -717,5 +754,6 @@ int main(int argc, char **argv) {
     test_odd();
     test_long_special();
     test_long_text();
+    test_stop();
     return test_done("test_tokenizer");
 }

@@ -21,8 +21,31 @@ static const struct family families[] = {
     {.arch = "xverse"},
     {.arch = "exaone", .rope_neox = true},
     {.arch = "qwen2", .rope_neox = true},
+    {.arch = "qwen2vl", .rope_neox = true}, // text has one position in all sections of rope
     {.arch = "qwen3", .rope_neox = true, .qk_norms = true},
     {.arch = "qwen3moe", .rope_neox = true, .qk_norms = true},
+    {.arch = "qwen3vl", .rope_neox = true, .qk_norms = true},
+    {.arch = "qwen3vlmoe", .rope_neox = true, .qk_norms = true},
+    {.arch = "hunyuan-dense", .rope_neox = true, .qk_norms = true, .late_qk_norms = true},
+    {.arch = "seed_oss", .rope_neox = true, .ffn_norm_is_post_attention = true},
+    {.arch = "glm4", .post_norms = true},
+    {.arch = "olmo2",
+     .rope_neox = true,
+     .no_pre_norms = true,
+     .post_norms = true,
+     .qk_norms = true,
+     .wide_qk_norms = true,
+     .swa_period = 4,
+     .swa_unscaled = true},
+    {.arch = "exaone4",
+     .rope_neox = true,
+     .no_pre_norms = true,
+     .post_norms = true,
+     .qk_norms = true,
+     .swa_period = 4,
+     .swa_if_layers = 64,
+     .swa_window = 4096,
+     .global_nope = true},
     {.arch = "phi3", .rope_neox = true},
     {.arch = "gemma", .rope_neox = true, .gelu = true, .embd_sqrt = true},
     {.arch = "gemma2",
@@ -32,6 +55,7 @@ static const struct family families[] = {
      .post_norms = true,
      .softcaps = true,
      .swa_period = 2,
+     .swa_window = 4096,
      .scale_by_embd_at = 46},
     {.arch = "gemma3",
      .rope_neox = true,
@@ -42,6 +66,7 @@ static const struct family families[] = {
      .softcaps = true,
      .swa_period = 6,
      .rope_base_swa = 10000,
+     .swa_unscaled = true,
      .scale_by_embd_at = 62},
     {.arch = "smollm3", .nope_period = 4},
 };
@@ -65,7 +90,7 @@ static int find_family(struct model *m, const struct gguf *g, struct error *err)
         if (gguf_str_eq(arch, families[i].arch)) m->family = &families[i];
     }
     if (m->family) return 0;
-    char known[200];
+    char known[400];
     model_families(known, sizeof known);
     return error_set(err, "general.architecture is \"%.*s\"; this engine runs %s",
                      (int)(arch.len < 64 ? arch.len : 64), arch.data, known);
@@ -140,6 +165,24 @@ static int read_f32(const struct model *m, const struct gguf *g, const char *nam
     return 0;
 }
 
+/* Which layers have a sliding window: a period, or a bool for each layer. */
+static int read_windows(struct model *m, const struct gguf *g, struct error *err) {
+    static const char pattern[] = "attention.sliding_window_pattern";
+    const struct family *f = m->family;
+    struct hparams *hp = &m->hp;
+    if (read_count(m, g, "attention.sliding_window", 0, &hp->n_window, err) < 0) return -1;
+    if (f->swa_period == 0 || (f->swa_if_layers > 0 && hp->n_layer != f->swa_if_layers)) return 0;
+    if (!hp->n_window) hp->n_window = f->swa_window;
+    hp->swa_period = f->swa_period;
+    const struct key key = key_of(m, pattern);
+    const struct gguf_kv *kv = gguf_find(g, key.text);
+    if (!kv || kv->type != GGUF_ARRAY) return read_count(m, g, pattern, 1, &hp->swa_period, err);
+    if (gguf_get_array(g, key.text, GGUF_BOOL, &hp->swa_layers, err) < 0) return -1;
+    if (kv->n >= (uint64_t)hp->n_layer) return 0;
+    return error_set(err, "%s: has %llu entries, the model has %d layers", key.text,
+                     (unsigned long long)kv->n, hp->n_layer);
+}
+
 static int read_attention(struct model *m, const struct gguf *g, struct error *err) {
     struct hparams *hp = &m->hp;
     if (need_count(m, g, "attention.head_count", &hp->n_head, err) < 0) return -1;
@@ -152,7 +195,6 @@ static int read_attention(struct model *m, const struct gguf *g, struct error *e
     hp->head_dim_v = hp->head_dim_k;
     hp->rms_eps = -1;
     if (read_count(m, g, "attention.value_length", 1, &hp->head_dim_v, err) < 0 ||
-        read_count(m, g, "attention.sliding_window", 0, &hp->n_window, err) < 0 ||
         read_f32(m, g, "attention.layer_norm_rms_epsilon", -1, &hp->rms_eps, err) < 0) {
         return -1;
     }
@@ -174,14 +216,9 @@ static int read_attention(struct model *m, const struct gguf *g, struct error *e
     if (strcmp(m->family->arch, "gemma2") == 0) { // the defaults of files written before the keys
         hp->attn_softcap = 50;
         hp->final_softcap = 30;
-        if (!hp->n_window) hp->n_window = 4096;
         if (read_f32(m, g, "attn_logit_softcapping", 0, &hp->attn_softcap, err) < 0) return -1;
     }
-    hp->swa_period = m->family->swa_period;
-    if (hp->swa_period > 0 &&
-        read_count(m, g, "attention.sliding_window_pattern", 1, &hp->swa_period, err) < 0) {
-        return -1;
-    }
+    if (read_windows(m, g, err) < 0) return -1;
     if (!m->family->softcaps) return 0;
     return read_f32(m, g, "final_logit_softcapping", 0, &hp->final_softcap, err);
 }
@@ -289,7 +326,7 @@ enum need { REQUIRED, OPTIONAL };
 
 static const struct gguf_tensor *bind_tensor(struct binder *b, const char *format, char name[64],
                                              enum need need) {
-    if (b->failed) return NULL;
+    if (b->failed || !format) return NULL; // NULL: the family has no such tensor
     snprintf(name, 64, format, b->layer);
     const struct gguf_tensor *t = gguf_find_tensor(b->g, name);
     if (t) b->bound[t - b->g->tensors] = true;
@@ -366,11 +403,14 @@ static enum need needed(bool required) {
 
 static void bind_attention(struct binder *b, const struct model *m, struct layer *l) {
     const struct hparams *hp = &m->hp;
-    enum need post = needed(m->family->post_norms), qk = needed(m->family->qk_norms);
+    const struct family *f = m->family;
+    enum need post = needed(f->post_norms), qk = needed(f->qk_norms);
     int64_t nq = (int64_t)hp->n_head * hp->head_dim_k, nk = (int64_t)hp->n_head_kv * hp->head_dim_k;
     int64_t nv = (int64_t)hp->n_head_kv * hp->head_dim_v, no = (int64_t)hp->n_head * hp->head_dim_v;
-    l->attn_norm = bind_vector(b, "blk.%d.attn_norm.weight", REQUIRED, hp->n_embd);
-    l->attn_post_norm = bind_vector(b, "blk.%d.post_attention_norm.weight", post, hp->n_embd);
+    const char *first = f->no_pre_norms ? NULL : "blk.%d.attn_norm.weight";
+    const char *last = f->ffn_norm_is_post_attention ? NULL : "blk.%d.post_attention_norm.weight";
+    l->attn_norm = bind_vector(b, first, REQUIRED, hp->n_embd);
+    l->attn_post_norm = bind_vector(b, last, post, hp->n_embd);
     struct matrix qkv =
         bind_matrix(b, "blk.%d.attn_qkv.weight", OPTIONAL, hp->n_embd, nq + nk + nv);
     if (qkv.data) { // fused: three runs of rows
@@ -389,8 +429,10 @@ static void bind_attention(struct binder *b, const struct model *m, struct layer
         l->k_bias = bind_vector(b, "blk.%d.attn_k.bias", OPTIONAL, nk);
         l->v_bias = bind_vector(b, "blk.%d.attn_v.bias", OPTIONAL, nv);
     }
-    l->q_norm = bind_vector(b, "blk.%d.attn_q_norm.weight", qk, hp->head_dim_k);
-    l->k_norm = bind_vector(b, "blk.%d.attn_k_norm.weight", qk, hp->head_dim_k);
+    int64_t q_normed = f->wide_qk_norms ? nq : hp->head_dim_k;
+    int64_t k_normed = f->wide_qk_norms ? nk : hp->head_dim_k;
+    l->q_norm = bind_vector(b, "blk.%d.attn_q_norm.weight", qk, q_normed);
+    l->k_norm = bind_vector(b, "blk.%d.attn_k_norm.weight", qk, k_normed);
     l->o = bind_matrix(b, "blk.%d.attn_output.weight", REQUIRED, no, hp->n_embd);
     l->o_bias = bind_vector(b, "blk.%d.attn_output.bias", OPTIONAL, hp->n_embd);
 }
@@ -432,7 +474,10 @@ static void bind_layer(struct binder *b, const struct model *m, int il, struct l
     const struct family *f = m->family;
     b->layer = il;
     bind_attention(b, m, l);
-    l->ffn_norm = bind_vector(b, "blk.%d.ffn_norm.weight", REQUIRED, hp->n_embd);
+    const char *first = f->no_pre_norms                 ? NULL
+                        : f->ffn_norm_is_post_attention ? "blk.%d.post_attention_norm.weight"
+                                                        : "blk.%d.ffn_norm.weight";
+    l->ffn_norm = bind_vector(b, first, REQUIRED, hp->n_embd);
     l->ffn_post_norm =
         bind_vector(b, "blk.%d.post_ffw_norm.weight", needed(f->post_norms), hp->n_embd);
     if (hp->n_expert > 0) {
@@ -441,8 +486,11 @@ static void bind_layer(struct binder *b, const struct model *m, int il, struct l
         bind_dense(b, hp, l);
     }
     bool windowed = hp->swa_period > 0 && il % hp->swa_period < hp->swa_period - 1;
+    if (hp->swa_layers) windowed = gguf_int_at(hp->swa_layers, (uint64_t)il) != 0;
     l->window = windowed ? hp->n_window : 0;
-    l->rope = f->nope_period == 0 || (il + 1) % f->nope_period != 0;
+    bool nope = f->nope_period > 0 && (il + 1) % f->nope_period == 0;
+    if (f->global_nope) nope = !windowed && hp->swa_period > 0;
+    l->rope = !nope;
 }
 
 /* The sizes that the metadata may leave out come from the first layer's tensors. */

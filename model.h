@@ -9,14 +9,22 @@
 /* One row per general.architecture: what the metadata do not say. */
 struct family {
     const char *arch;
-    bool rope_neox;       // rope turns (i, i + n/2) together, otherwise (2i, 2i + 1)
-    bool gelu;            // feed-forward activation, otherwise SiLU
-    bool embd_sqrt;       // the embedding is multiplied by sqrt(n_embd)
-    bool qk_norms;        // queries and keys have norms; elsewhere they may
-    bool post_norms;      // attention and feed-forward end in a norm; elsewhere they may
+    bool rope_neox;                  // rope turns (i, i + n/2) together, otherwise (2i, 2i + 1)
+    bool gelu;                       // feed-forward activation, otherwise SiLU
+    bool embd_sqrt;                  // the embedding is multiplied by sqrt(n_embd)
+    bool no_pre_norms;               // attention and feed-forward do not begin with a norm
+    bool post_norms;                 // attention and feed-forward end in a norm; elsewhere they may
+    bool qk_norms;                   // queries and keys have norms; elsewhere they may
+    bool wide_qk_norms;              // over all heads together, otherwise over each
+    bool late_qk_norms;              // after rope, otherwise before
+    bool ffn_norm_is_post_attention; // what the name of the feed-forward's first norm says
     int swa_period;       // of each so many layers all but the last have a sliding window; 0: none
+    int swa_if_layers;    // windows in models of so many layers alone; 0: in all
+    int swa_window;       // of files that do not say
     int nope_period;      // every so many layers one goes without rope; 0: none
+    bool global_nope;     // where layers have windows, those without one go without rope
     float rope_base_swa;  // rope base of the layers with a window; 0: that of the others
+    bool swa_unscaled;    // rope scaling is for the layers without a window alone
     bool scales;          // embedding, residual, attention and logits have scales of their own
     bool softcaps;        // final_logit_softcapping is the family's, attn_... Gemma 2's alone
     int scale_by_embd_at; // with so many layers, attention is scaled by n_embd / n_head instead
@@ -30,8 +38,9 @@ struct hparams {
     int n_ff;                    // of a dense layer or of one expert
     int n_expert, n_expert_used; // 0: dense
     int n_ctx_train;
-    int n_window;   // 0: no sliding window
-    int swa_period; // the family's, or the file's
+    int n_window;                     // 0: no sliding window
+    int swa_period;                   // the family's, or the file's
+    const struct gguf_kv *swa_layers; // or an array of bools: which layers have a window
     float rms_eps;
     float attn_scale, attn_softcap, final_softcap; // softcaps 0: none
     float embd_scale, residual_scale, logit_scale; // 1 if the family has none
@@ -48,7 +57,7 @@ struct layer {
     const float *attn_norm, *attn_post_norm; // (n_embd)
     struct matrix q, k, v, o;                // (n_head * head_dim, n_embd), ...
     const float *q_bias, *k_bias, *v_bias, *o_bias;
-    const float *q_norm, *k_norm;          // (head_dim_k)
+    const float *q_norm, *k_norm;          // (head_dim_k), or of all heads together
     const float *ffn_norm, *ffn_post_norm; // (n_embd)
     struct matrix gate, up, down;          // (n_ff, n_embd), (n_ff, n_embd), (n_embd, n_ff)
     struct matrix router;                  // (n_expert, n_embd)

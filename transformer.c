@@ -246,6 +246,16 @@ static void norm(const struct transformer *t, float *y, const float *x, const fl
     t->p.isa->ops->rms_norm(y, x, w, t->m->hp.n_embd, t->m->hp.rms_eps);
 }
 
+/* What attention and feed-forward begin with. */
+static void pre_norm(const struct transformer *t, int i, const float *w) {
+    int n = t->m->hp.n_embd;
+    if (w) {
+        norm(t, row(t->xn, i, n), row(t->x, i, n), w);
+    } else {
+        memcpy(row(t->xn, i, n), row(t->x, i, n), (size_t)n * sizeof(float));
+    }
+}
+
 static void add_bias(float *x, const float *bias, int n) {
     if (!bias) return;
     for (int i = 0; i < n; i++) x[i] += bias[i];
@@ -272,8 +282,7 @@ static void add_residual(struct transformer *t, int i, float *delta, const float
 }
 
 static void attention_input(struct transformer *t, int il, int i) {
-    int n = t->m->hp.n_embd;
-    norm(t, row(t->xn, i, n), row(t->x, i, n), t->m->layers[il].attn_norm);
+    pre_norm(t, i, t->m->layers[il].attn_norm);
 }
 
 static void rope_heads(const struct transformer *t, int il, int i, float *x, int n_head,
@@ -281,13 +290,17 @@ static void rope_heads(const struct transformer *t, int il, int i, float *x, int
     const struct hparams *hp = &t->m->hp;
     const struct layer *l = &t->m->layers[il];
     const struct rope *r = l->window > 0 ? &t->rope_swa : &t->rope;
-    int n_pairs = hp->rope_dim / 2;
-    for (int h = 0; h < n_head; h++, x += hp->head_dim_k) {
-        if (head_norm) t->p.isa->ops->rms_norm(x, x, head_norm, hp->head_dim_k, hp->rms_eps);
+    const struct family *f = t->m->family;
+    const struct ops *ops = t->p.isa->ops;
+    int n_pairs = hp->rope_dim / 2, dim = hp->head_dim_k;
+    if (head_norm && f->wide_qk_norms) ops->rms_norm(x, x, head_norm, n_head * dim, hp->rms_eps);
+    for (int h = 0; h < n_head; h++, x += dim) {
+        bool normed = head_norm && !f->wide_qk_norms;
+        if (normed && !f->late_qk_norms) ops->rms_norm(x, x, head_norm, dim, hp->rms_eps);
         if (l->rope) {
-            rope_head(x, r->cos + i * n_pairs, r->sin + i * n_pairs, n_pairs,
-                      t->m->family->rope_neox);
+            rope_head(x, r->cos + i * n_pairs, r->sin + i * n_pairs, n_pairs, f->rope_neox);
         }
+        if (normed && f->late_qk_norms) ops->rms_norm(x, x, head_norm, dim, hp->rms_eps);
     }
 }
 
@@ -308,7 +321,7 @@ static void attention_output(struct transformer *t, int il, int i) {
     const struct layer *l = &t->m->layers[il];
     int n = t->m->hp.n_embd;
     add_residual(t, i, row(t->xn, i, n), l->attn_post_norm, l->o_bias);
-    norm(t, row(t->xn, i, n), row(t->x, i, n), l->ffn_norm);
+    pre_norm(t, i, l->ffn_norm);
 }
 
 static void activate(struct transformer *t, int il, int i) {
@@ -612,7 +625,7 @@ struct transformer *transformer_open(const struct model *m, const struct transfo
     }
     rope_frequencies(&t->rope, m, (double)m->hp.rope_base, t->p.n_ctx, true);
     rope_frequencies(&t->rope_swa, m, (double)m->hp.rope_base_swa, t->p.n_ctx,
-                     m->family->rope_base_swa <= 0);
+                     !m->family->swa_unscaled);
     return t;
 }
 

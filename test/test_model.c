@@ -479,10 +479,28 @@ static void test_families(void) {
         struct tiny t = tiny_family(name);
         free(run_tiny(&t, name));
     }
-    CHECK(n == 17, "%d families", n);
+    CHECK(n == 25, "%d families", n);
     char few[8];
     model_families(few, sizeof few);
     CHECK(strcmp(few, "llama, ") == 0, "cut to \"%s\"", few);
+}
+
+/* The text part of a model that sees is the model without eyes. */
+static void test_vision_models(void) {
+    static const char *const pairs[][2] = {
+        {"qwen2", "qwen2vl"}, {"qwen3", "qwen3vl"}, {"qwen3moe", "qwen3vlmoe"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        float *rows[2];
+        struct tiny t = tiny_family(pairs[i][0]);
+        for (int k = 0; k < 2; k++) {
+            t.arch = pairs[i][k];
+            rows[k] = run_tiny(&t, t.arch);
+        }
+        size_t bytes = N_TOKENS * (size_t)t.n_vocab * sizeof(float);
+        CHECK(rows[0] && rows[1] && memcmp(rows[0], rows[1], bytes) == 0, "%s", t.arch);
+        free(rows[0]);
+        free(rows[1]);
+    }
 }
 
 static struct gguf_build with(const struct tiny *t, const char *key, const struct lie *l) {
@@ -782,17 +800,60 @@ static void test_gemma2_defaults(void) {
     }
 }
 
+/* EXAONE 4 has windows in its model of 64 layers (32B) alone, and there no rope in the others. */
+static void test_exaone4(void) {
+    struct tiny t = tiny_family("exaone4");
+    for (t.n_layer = 63; t.n_layer <= 64; t.n_layer++) {
+        struct gguf_build b = tiny_build(&t);
+        build_remove(&b, "exaone4.attention.sliding_window");
+        struct opened o = open_built(&b, "exaone4");
+        for (int il = 0; o.ok && il < t.n_layer; il++) {
+            const struct layer *l = &o.m.layers[il];
+            bool global = t.n_layer < 64 || il % 4 == 3;
+            CHECK(l->window == (global ? 0 : 4096), "layer %d of %d: window %d", il, t.n_layer,
+                  l->window);
+            CHECK(l->rope == (t.n_layer < 64 || !global), "layer %d of %d: rope", il, t.n_layer);
+        }
+        CHECK(o.ok, "exaone4 of %d layers", t.n_layer);
+        close_opened(&o);
+    }
+}
+
+/* An array of bools says of each layer whether it has a window. */
+static void test_window_of_each_layer(void) {
+    static const bool layers[] = {false, true, true, false, true};
+    struct tiny t = tiny_family("olmo2");
+    t.n_layer = 5;
+    for (size_t n = 4; n <= 5; n++) {
+        struct gguf_build b = tiny_build(&t);
+        build_bools(&b, "olmo2.attention.sliding_window_pattern", n, layers);
+        if (n < 5) {
+            check_refused(&b, "sliding_window_pattern: has 4 entries, the model has 5 layers");
+            continue;
+        }
+        struct opened o = open_built(&b, "olmo2");
+        for (int il = 0; o.ok && il < 5; il++) {
+            CHECK(o.m.layers[il].window == 4 * layers[il], "layer %d: %d", il,
+                  o.m.layers[il].window);
+        }
+        CHECK(o.ok, "olmo2 with an array");
+        close_opened(&o);
+    }
+}
+
 /* Which layers have rope, and which have a window. */
 static void test_layers(void) {
     const struct lie base = {.key = "rope.freq_base", .kind = FLOAT, .value = 100};
     const struct lie window = {.key = "attention.sliding_window", .kind = INT, .value = 7};
     struct tiny smollm3 = tiny_family("smollm3"), gemma2 = tiny_family("gemma2");
-    struct tiny gemma3 = tiny_family("gemma3");
+    struct tiny gemma3 = tiny_family("gemma3"), olmo2 = tiny_family("olmo2");
     smollm3.n_layer = 5;
+    olmo2.n_layer = 5;
     gemma2.n_layer = 4;
     gemma3.n_layer = 7;
     for (int il = 0; il < 7; il++) {
         if (il < 5) CHECK(matters_in(&smollm3, il, &base) == (il != 3), "smollm3, layer %d", il);
+        if (il < 5) CHECK(matters_in(&olmo2, il, &window) == (il != 3), "olmo2, layer %d", il);
         if (il < 4) CHECK(matters_in(&gemma2, il, &window) == (il % 2 == 0), "gemma2, %d", il);
         CHECK(matters_in(&gemma3, il, &window) == (il != 5), "gemma3, layer %d", il);
         CHECK(matters_in(&gemma3, il, &base) == (il == 5), "gemma3, base of layer %d", il);
@@ -1008,6 +1069,7 @@ int main(int argc, char **argv) {
     test_left_over_tensors();
     test_odd_shapes();
     test_families();
+    test_vision_models();
     test_numbers();
     test_granite_scales();
     test_fused_tensors();
@@ -1019,6 +1081,8 @@ int main(int argc, char **argv) {
     test_rope();
     test_optional_tensors();
     test_gemma2_defaults();
+    test_exaone4();
+    test_window_of_each_layer();
     test_layers();
     test_weights_that_are_no_numbers();
     test_scales_that_are_no_numbers();

@@ -445,6 +445,11 @@ static const char *const names[] = {
     "qwen3",                 // norms of queries and keys; rope of halves
     "phi3-partial-longrope", // fused tensors; 48 of 64 dimensions turn
     "qwen3moe",              // experts
+    "glm4",                  // norms after; fused gate and up
+    "olmo2",                 // norms after alone, over all heads; windows without YaRN
+    "exaone4",               // norms after alone, over each head
+    "hunyuan-dense",         // norms of queries and keys after rope
+    "seed_oss",              // post_attention_norm is the feed-forward's first
 };
 
 int main(int argc, char **argv) {

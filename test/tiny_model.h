@@ -14,6 +14,9 @@ struct tiny {
     bool tied;            // no output.weight
     bool fused;           // attn_qkv, and gate with up
     bool qkv_bias, qk_norm, post_norms;
+    bool no_pre_norms; // what the rows of model.c's table say
+    bool wide_qk_norm;
+    bool ffn_norm_is_post_attention;
     uint64_t seed;
 };
 
@@ -35,10 +38,15 @@ static inline struct tiny tiny_family(const char *arch) {
     struct tiny t = tiny_llama();
     t.arch = arch;
     t.tied = strncmp(arch, "gemma", 5) == 0;
-    t.post_norms = strcmp(arch, "gemma2") == 0 || strcmp(arch, "gemma3") == 0;
+    t.no_pre_norms = strcmp(arch, "olmo2") == 0 || strcmp(arch, "exaone4") == 0;
+    t.post_norms = strcmp(arch, "gemma2") == 0 || strcmp(arch, "gemma3") == 0 ||
+                   strcmp(arch, "glm4") == 0 || t.no_pre_norms;
+    t.ffn_norm_is_post_attention = strcmp(arch, "seed_oss") == 0;
     t.fused = strcmp(arch, "phi3") == 0;
     t.qkv_bias = strcmp(arch, "qwen2") == 0;
-    t.qk_norm = strncmp(arch, "qwen3", 5) == 0 || strcmp(arch, "gemma3") == 0;
+    t.qk_norm = strncmp(arch, "qwen3", 5) == 0 || strcmp(arch, "gemma3") == 0 ||
+                strcmp(arch, "hunyuan-dense") == 0 || t.no_pre_norms;
+    t.wide_qk_norm = strcmp(arch, "olmo2") == 0;
     if (strlen(arch) > 3 && strcmp(arch + strlen(arch) - 3, "moe") == 0) {
         t.n_expert = 3;
         t.n_used = 2;
@@ -90,7 +98,7 @@ static inline const char *tiny_name(int il, const char *rest) {
 
 static inline void tiny_attention(struct gguf_build *b, const struct tiny *t, int il) {
     int nq = t->n_head * t->dim_k, nk = t->n_head_kv * t->dim_k, nv = t->n_head_kv * t->dim_v;
-    tiny_vector(b, t, tiny_name(il, "attn_norm.weight"), t->n_embd, 1);
+    if (!t->no_pre_norms) tiny_vector(b, t, tiny_name(il, "attn_norm.weight"), t->n_embd, 1);
     if (t->fused) {
         tiny_matrix(b, t, tiny_name(il, "attn_qkv.weight"), t->n_embd, nq + nk + nv, 0);
     } else {
@@ -106,17 +114,20 @@ static inline void tiny_attention(struct gguf_build *b, const struct tiny *t, in
         tiny_vector(b, t, tiny_name(il, "attn_v.bias"), nv, 0);
     }
     if (t->qk_norm) {
-        tiny_vector(b, t, tiny_name(il, "attn_q_norm.weight"), t->dim_k, 1);
-        tiny_vector(b, t, tiny_name(il, "attn_k_norm.weight"), t->dim_k, 1);
+        bool wide = t->wide_qk_norm;
+        tiny_vector(b, t, tiny_name(il, "attn_q_norm.weight"), wide ? nq : t->dim_k, 1);
+        tiny_vector(b, t, tiny_name(il, "attn_k_norm.weight"), wide ? nk : t->dim_k, 1);
     }
     tiny_matrix(b, t, tiny_name(il, "attn_output.weight"), t->n_head * t->dim_v, t->n_embd, 0);
-    if (t->post_norms) {
+    if (t->post_norms || t->ffn_norm_is_post_attention) {
         tiny_vector(b, t, tiny_name(il, "post_attention_norm.weight"), t->n_embd, 1);
     }
 }
 
 static inline void tiny_feed_forward(struct gguf_build *b, const struct tiny *t, int il) {
-    tiny_vector(b, t, tiny_name(il, "ffn_norm.weight"), t->n_embd, 1);
+    if (!t->no_pre_norms && !t->ffn_norm_is_post_attention) {
+        tiny_vector(b, t, tiny_name(il, "ffn_norm.weight"), t->n_embd, 1);
+    }
     if (t->n_expert) {
         int n = t->n_expert;
         tiny_matrix(b, t, tiny_name(il, "ffn_gate_inp.weight"), t->n_embd, n, 0);

@@ -172,8 +172,9 @@ static void test_more_experts_than_bytes(void) {
 /* ---- tensors that lie ------------------------------------------------------------------------ */
 
 static void test_missing_tensors(void) {
-    static const char *const families[] = {"llama", "qwen3moe", "phi3", "gemma3"};
-    for (int f = 0; f < 4; f++) {
+    static const char *const families[] = {"llama", "qwen3moe", "phi3",     "gemma3",
+                                           "olmo2", "exaone4",  "seed_oss", "hunyuan-dense"};
+    for (int f = 0; f < 8; f++) {
         struct tiny t = tiny_family(families[f]);
         struct gguf_build all = tiny_build(&t);
         for (size_t i = 0; i < all.n_tensors; i++) {

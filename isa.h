@@ -75,6 +75,8 @@ struct ops {
     /* gate = silu(gate) * up, gate = gelu(gate) * up, GELU by gelu_table() */
     void (*swiglu)(float *gate, const float *up, int64_t n);
     void (*geglu)(float *gate, const float *up, int64_t n);
+    /* gate = g * sigmoid(1.702 g) * (u + 1), g = gate up to 7, u = up from -7 to 7 */
+    void (*swiglu_oai)(float *gate, const float *up, int64_t n);
     /* x = cap * tanh(x / cap) */
     void (*softcap)(float *x, int64_t n, float cap);
     /* s[q][p - first] = scale * (q[q] . k[p]) for n_q <= ATTN_QUERIES queries and positions first

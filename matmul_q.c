@@ -79,7 +79,7 @@ static bool always(void) {
         [GGML_TYPE_F32] = f, [GGML_TYPE_F16] = f, [GGML_TYPE_BF16] = f, [GGML_TYPE_Q4_0] = f,   \
         [GGML_TYPE_Q4_1] = f, [GGML_TYPE_Q5_0] = f, [GGML_TYPE_Q5_1] = f, [GGML_TYPE_Q8_0] = f, \
         [GGML_TYPE_Q2_K] = f, [GGML_TYPE_Q3_K] = f, [GGML_TYPE_Q4_K] = f, [GGML_TYPE_Q5_K] = f, \
-        [GGML_TYPE_Q6_K] = f                                                                    \
+        [GGML_TYPE_Q6_K] = f, [GGML_TYPE_MXFP4] = f                                             \
     }
 
 const struct isa isa_portable = {

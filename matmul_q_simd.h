@@ -107,6 +107,43 @@ INLINE void q8_0_unit(struct block *b, int u, struct sink *s) {
     emit_signed(s, 0, vi_load32(b->p + offsetof(block_q8_0, qs), b->stride), b->scale[0]);
 }
 
+INLINE void mxfp4_begin(struct block *b) {
+    b->scale[0] = vf_rows(e8m0_half_to_fp32(b->p[0]), e8m0_half_to_fp32(b->p[b->stride]));
+}
+INLINE void mxfp4_unit(struct block *b, int u, struct sink *s) {
+    (void)u;
+    vi q = vi_nibbles(b->p + offsetof(block_mxfp4, qs), b->stride);
+    emit_signed(s, 0, vi_lookup(q, mxfp4_values), b->scale[0]);
+}
+
+INLINE void q4_0_begin(struct block *b) {
+    b->scale[0] = vf_half(b->p, b->stride);
+}
+INLINE void q4_0_unit(struct block *b, int u, struct sink *s) {
+    (void)u;
+    vi q = vi_nibbles(b->p + offsetof(block_q4_0, qs), b->stride);
+    emit_signed(s, 0, vi_sub8(q, bytes_set1(8)), b->scale[0]);
+}
+
+INLINE void q4_1_begin(struct block *b) {
+    vf_half2(b->p, b->stride, &b->scale[0], &b->offset[0]);
+}
+INLINE void q4_1_unit(struct block *b, int u, struct sink *s) {
+    (void)u;
+    vi q = vi_nibbles(b->p + offsetof(block_q4_1, qs), b->stride);
+    emit_unsigned(s, 0, q, b->scale[0], b->offset[0]);
+}
+
+INLINE void q5_0_begin(struct block *b) {
+    b->scale[0] = vf_half(b->p, b->stride);
+}
+INLINE void q5_0_unit(struct block *b, int u, struct sink *s) {
+    (void)u;
+    vi low = vi_nibbles(b->p + offsetof(block_q5_0, qs), b->stride);
+    vi high = vi_bits_to_16(b->p + offsetof(block_q5_0, qh), b->stride);
+    emit_signed(s, 0, vi_sub8(vi_or(low, high), bytes_set1(16)), b->scale[0]);
+}
+
 INLINE void q5_1_begin(struct block *b) {
     vf_half2(b->p, b->stride, &b->scale[0], &b->offset[0]);
 }
@@ -282,7 +319,11 @@ INLINE void panel_blocks(const struct matrix *w, int64_t row, int n_rows, int64_
     }
 
 DEFINE_TYPE(q8_0, QK, sizeof(block_q8_0))
+DEFINE_TYPE(q4_0, QK, sizeof(block_q4_0))
+DEFINE_TYPE(q4_1, QK, sizeof(block_q4_1))
+DEFINE_TYPE(q5_0, QK, sizeof(block_q5_0))
 DEFINE_TYPE(q5_1, QK, sizeof(block_q5_1))
+DEFINE_TYPE(mxfp4, QK, sizeof(block_mxfp4))
 DEFINE_TYPE(q4_K, QK_K, sizeof(block_q4_K))
 DEFINE_TYPE(q5_K, QK_K, sizeof(block_q5_K))
 DEFINE_TYPE(q6_K, QK_K, sizeof(block_q6_K))
@@ -440,22 +481,23 @@ static void to_lanes(float *dst, const float *x, int64_t k) {
 SIMD_END
 
 /* The members of struct isa that this file provides. */
-#define MATMUL_Q_SIMD_MEMBERS                                                                      \
-    .gemv =                                                                                        \
-        {[GGML_TYPE_F32] = gemv_any,   [GGML_TYPE_F16] = gemv_any,   [GGML_TYPE_BF16] = gemv_any,  \
-         [GGML_TYPE_Q4_0] = gemv_any,  [GGML_TYPE_Q4_1] = gemv_any,  [GGML_TYPE_Q5_0] = gemv_any,  \
-         [GGML_TYPE_Q5_1] = gemv_q5_1, [GGML_TYPE_Q8_0] = gemv_q8_0, [GGML_TYPE_Q2_K] = gemv_any,  \
-         [GGML_TYPE_Q3_K] = gemv_any,  [GGML_TYPE_Q4_K] = gemv_q4_K, [GGML_TYPE_Q5_K] = gemv_q5_K, \
-         [GGML_TYPE_Q6_K] = gemv_q6_K},                                                            \
-    .panel_rows = PANEL_ROWS, .tile_tokens = TILE_TOKENS,                                          \
-    .panel = {[GGML_TYPE_F32] = panel_any,   [GGML_TYPE_F16] = panel_any,                          \
-              [GGML_TYPE_BF16] = panel_any,  [GGML_TYPE_Q4_0] = panel_any,                         \
-              [GGML_TYPE_Q4_1] = panel_any,  [GGML_TYPE_Q5_0] = panel_any,                         \
-              [GGML_TYPE_Q5_1] = panel_q5_1, [GGML_TYPE_Q8_0] = panel_q8_0,                        \
-              [GGML_TYPE_Q2_K] = panel_any,  [GGML_TYPE_Q3_K] = panel_any,                         \
-              [GGML_TYPE_Q4_K] = panel_q4_K, [GGML_TYPE_Q5_K] = panel_q5_K,                        \
-              [GGML_TYPE_Q6_K] = panel_q6_K},                                                      \
-    .tile = tile, .sum_rows = sum_rows, .to_lanes = to_lanes, .fma_loop = fma_loop,                \
+#define MATMUL_Q_SIMD_MEMBERS                                                       \
+    .gemv = {[GGML_TYPE_F32] = gemv_any,   [GGML_TYPE_F16] = gemv_any,              \
+             [GGML_TYPE_BF16] = gemv_any,  [GGML_TYPE_Q4_0] = gemv_q4_0,            \
+             [GGML_TYPE_Q4_1] = gemv_q4_1, [GGML_TYPE_Q5_0] = gemv_q5_0,            \
+             [GGML_TYPE_Q5_1] = gemv_q5_1, [GGML_TYPE_Q8_0] = gemv_q8_0,            \
+             [GGML_TYPE_Q2_K] = gemv_any,  [GGML_TYPE_Q3_K] = gemv_any,             \
+             [GGML_TYPE_Q4_K] = gemv_q4_K, [GGML_TYPE_Q5_K] = gemv_q5_K,            \
+             [GGML_TYPE_Q6_K] = gemv_q6_K, [GGML_TYPE_MXFP4] = gemv_mxfp4},         \
+    .panel_rows = PANEL_ROWS, .tile_tokens = TILE_TOKENS,                           \
+    .panel = {[GGML_TYPE_F32] = panel_any,   [GGML_TYPE_F16] = panel_any,           \
+              [GGML_TYPE_BF16] = panel_any,  [GGML_TYPE_Q4_0] = panel_q4_0,         \
+              [GGML_TYPE_Q4_1] = panel_q4_1, [GGML_TYPE_Q5_0] = panel_q5_0,         \
+              [GGML_TYPE_Q5_1] = panel_q5_1, [GGML_TYPE_Q8_0] = panel_q8_0,         \
+              [GGML_TYPE_Q2_K] = panel_any,  [GGML_TYPE_Q3_K] = panel_any,          \
+              [GGML_TYPE_Q4_K] = panel_q4_K, [GGML_TYPE_Q5_K] = panel_q5_K,         \
+              [GGML_TYPE_Q6_K] = panel_q6_K, [GGML_TYPE_MXFP4] = panel_mxfp4},      \
+    .tile = tile, .sum_rows = sum_rows, .to_lanes = to_lanes, .fma_loop = fma_loop, \
     .fma_loop_macs = TILE_TOKENS * TILE_VECS * VEC_FLOATS
 
 #endif

@@ -28,6 +28,13 @@ static const struct family families[] = {
     {.arch = "qwen3vlmoe", .rope_neox = true, .qk_norms = true},
     {.arch = "hunyuan-dense", .rope_neox = true, .qk_norms = true, .late_qk_norms = true},
     {.arch = "seed_oss", .rope_neox = true, .ffn_norm_is_post_attention = true},
+    {.arch = "gpt-oss",
+     .rope_neox = true,
+     .activation = SWIGLU_OAI,
+     .ffn_norm_is_post_attention = true,
+     .sinks = true,
+     .expert_biases = true,
+     .swa_period = 2},
     {.arch = "glm4", .post_norms = true},
     {.arch = "olmo2",
      .rope_neox = true,
@@ -47,10 +54,10 @@ static const struct family families[] = {
      .swa_window = 4096,
      .global_nope = true},
     {.arch = "phi3", .rope_neox = true},
-    {.arch = "gemma", .rope_neox = true, .gelu = true, .embd_sqrt = true},
+    {.arch = "gemma", .rope_neox = true, .activation = GELU, .embd_sqrt = true},
     {.arch = "gemma2",
      .rope_neox = true,
-     .gelu = true,
+     .activation = GELU,
      .embd_sqrt = true,
      .post_norms = true,
      .softcaps = true,
@@ -59,7 +66,7 @@ static const struct family families[] = {
      .scale_by_embd_at = 46},
     {.arch = "gemma3",
      .rope_neox = true,
-     .gelu = true,
+     .activation = GELU,
      .embd_sqrt = true,
      .qk_norms = true,
      .post_norms = true,
@@ -345,49 +352,48 @@ static void misshapen(struct binder *b, const struct gguf_tensor *t, int64_t n_c
               (unsigned long long)t->ne[2]);
 }
 
-/* (n_planes, n_rows, n_cols); fills planes with one matrix each. n_rows 0: any number. */
-static bool bind_planes(struct binder *b, const char *format, enum need need, int64_t n_cols,
-                        int64_t n_rows, int n_planes, size_t step, struct matrix *planes) {
+/* (n_planes, n_rows, n_cols), as one matrix of all planes' rows. n_rows 0: any number. */
+static struct matrix bind_planes(struct binder *b, const char *format, enum need need,
+                                 int64_t n_cols, int64_t n_rows, int n_planes) {
     char name[64];
+    const struct matrix none = {0};
     const struct gguf_tensor *t = bind_tensor(b, format, name, need);
-    if (!t) return false;
+    if (!t) return none;
     bool fits = t->ne[0] == (uint64_t)n_cols && t->ne[2] == (uint64_t)n_planes && t->ne[3] == 1 &&
                 (n_rows ? t->ne[1] == (uint64_t)n_rows : t->ne[1] > 0) && t->ne[1] <= MAX_COUNT;
     if (!fits) {
         misshapen(b, t, n_cols, n_rows, n_planes);
-        return false;
+        return none;
     }
-    struct matrix w = {t->type, (int64_t)t->ne[1], n_cols, 0, t->data};
-    if (!matmul_supports(&w, t->name, b->err)) {
-        b->failed = true;
-        return false;
-    }
-    w.row_bytes = t->nbytes / (size_t)(t->ne[1] * t->ne[2]);
-    for (int i = 0; i < n_planes; i++) {
-        planes[(size_t)i * step] = w;
-        w.data += (size_t)w.n_rows * w.row_bytes;
-    }
-    return true;
+    struct matrix w = {t->type, (int64_t)(t->ne[1] * t->ne[2]), n_cols, 0, t->data};
+    w.row_bytes = t->nbytes / (size_t)w.n_rows;
+    if (matmul_supports(&w, t->name, b->err)) return w;
+    b->failed = true;
+    return none;
 }
 
 static struct matrix bind_matrix(struct binder *b, const char *format, enum need need,
                                  int64_t n_cols, int64_t n_rows) {
-    struct matrix w = {0};
-    bind_planes(b, format, need, n_cols, n_rows, 1, 1, &w);
-    return w;
+    return bind_planes(b, format, need, n_cols, n_rows, 1);
 }
 
-static const float *bind_vector(struct binder *b, const char *format, enum need need, int64_t n) {
+/* (n_rows, n), one row after the other */
+static const float *bind_vectors(struct binder *b, const char *format, enum need need, int64_t n,
+                                 int64_t n_rows) {
     char name[64];
     const struct gguf_tensor *t = bind_tensor(b, format, name, need);
     if (!t) return NULL;
-    if (t->ne[0] != (uint64_t)n || t->ne[1] != 1 || t->ne[2] != 1 || t->ne[3] != 1) {
-        misshapen(b, t, n, 1, 1);
+    if (t->ne[0] != (uint64_t)n || t->ne[1] != (uint64_t)n_rows || t->ne[2] != 1 || t->ne[3] != 1) {
+        misshapen(b, t, n, n_rows, 1);
     } else if (t->type != GGML_TYPE_F32 || (uintptr_t)t->data % sizeof(float) != 0) {
         error_set(b->err, "%s: expected aligned F32, found type %u", t->name, (unsigned)t->type);
         b->failed = true;
     }
     return b->failed ? NULL : t->data;
+}
+
+static const float *bind_vector(struct binder *b, const char *format, enum need need, int64_t n) {
+    return bind_vectors(b, format, need, n, 1);
 }
 
 static struct matrix rows_of(const struct matrix *w, int64_t row, int64_t n_rows) {
@@ -435,37 +441,52 @@ static void bind_attention(struct binder *b, const struct model *m, struct layer
     l->k_norm = bind_vector(b, "blk.%d.attn_k_norm.weight", qk, k_normed);
     l->o = bind_matrix(b, "blk.%d.attn_output.weight", REQUIRED, no, hp->n_embd);
     l->o_bias = bind_vector(b, "blk.%d.attn_output.bias", OPTIONAL, hp->n_embd);
+    if (f->sinks) l->sinks = bind_vector(b, "blk.%d.attn_sinks.weight", REQUIRED, hp->n_head);
 }
 
-static void bind_dense(struct binder *b, const struct hparams *hp, struct layer *l) {
-    l->gate = bind_matrix(b, "blk.%d.ffn_gate.weight", OPTIONAL, hp->n_embd, hp->n_ff);
-    if (l->gate.data || b->failed) {
-        l->up = bind_matrix(b, "blk.%d.ffn_up.weight", REQUIRED, hp->n_embd, hp->n_ff);
+static void bind_dense(struct binder *b, const struct hparams *hp, struct ffn *ffn) {
+    ffn->gate = bind_matrix(b, "blk.%d.ffn_gate.weight", OPTIONAL, hp->n_embd, hp->n_ff);
+    if (ffn->gate.data || b->failed) {
+        ffn->up = bind_matrix(b, "blk.%d.ffn_up.weight", REQUIRED, hp->n_embd, hp->n_ff);
     } else { // fused: gate, then up
         struct matrix both =
             bind_matrix(b, "blk.%d.ffn_up.weight", REQUIRED, hp->n_embd, 2 * (int64_t)hp->n_ff);
-        l->gate = rows_of(&both, 0, hp->n_ff);
-        l->up = rows_of(&both, hp->n_ff, hp->n_ff);
+        ffn->gate = rows_of(&both, 0, hp->n_ff);
+        ffn->up = rows_of(&both, hp->n_ff, hp->n_ff);
     }
-    l->down = bind_matrix(b, "blk.%d.ffn_down.weight", REQUIRED, hp->n_ff, hp->n_embd);
+    ffn->down = bind_matrix(b, "blk.%d.ffn_down.weight", REQUIRED, hp->n_ff, hp->n_embd);
 }
 
 /* One 3-D tensor for all experts or, in files of early 2024, one tensor each. */
-static void bind_experts(struct binder *b, const struct hparams *hp, struct layer *l) {
-    static const char *const kinds[] = {"gate", "up", "down"};
-    l->router = bind_matrix(b, "blk.%d.ffn_gate_inp.weight", REQUIRED, hp->n_embd, hp->n_expert);
-    for (int kind = 0; kind < 3; kind++) {
-        int64_t n_cols = kind == 2 ? hp->n_ff : hp->n_embd;
-        int64_t n_rows = kind == 2 ? hp->n_embd : hp->n_ff;
-        char format[64];
-        snprintf(format, sizeof format, "blk.%%d.ffn_%s_exps.weight", kinds[kind]);
-        if (bind_planes(b, format, OPTIONAL, n_cols, n_rows, hp->n_expert, 3, l->experts + kind)) {
-            continue;
-        }
-        for (int e = 0; e < hp->n_expert && !b->failed; e++) {
-            snprintf(format, sizeof format, "blk.%%d.ffn_%s.%d.weight", kinds[kind], e);
-            bind_planes(b, format, REQUIRED, n_cols, n_rows, 1, 1, &l->experts[3 * e + kind]);
-        }
+static struct matrix bind_expert(struct binder *b, const struct matrix *all, const char *kind,
+                                 int e, int64_t n_cols, int64_t n_rows) {
+    char format[64];
+    if (all->data) return rows_of(all, e * n_rows, n_rows);
+    snprintf(format, sizeof format, "blk.%%d.ffn_%s.%d.weight", kind, e);
+    return bind_matrix(b, format, REQUIRED, n_cols, n_rows);
+}
+
+static void bind_experts(struct binder *b, const struct model *m, struct layer *l) {
+    const struct hparams *hp = &m->hp;
+    int n = hp->n_expert, n_embd = hp->n_embd, n_ff = hp->n_ff;
+    l->router = bind_matrix(b, "blk.%d.ffn_gate_inp.weight", REQUIRED, n_embd, n);
+    struct matrix gates = bind_planes(b, "blk.%d.ffn_gate_exps.weight", OPTIONAL, n_embd, n_ff, n);
+    struct matrix ups = bind_planes(b, "blk.%d.ffn_up_exps.weight", OPTIONAL, n_embd, n_ff, n);
+    struct matrix downs = bind_planes(b, "blk.%d.ffn_down_exps.weight", OPTIONAL, n_ff, n_embd, n);
+    for (int e = 0; e < n && !b->failed; e++) {
+        l->experts[e].gate = bind_expert(b, &gates, "gate", e, n_embd, n_ff);
+        l->experts[e].up = bind_expert(b, &ups, "up", e, n_embd, n_ff);
+        l->experts[e].down = bind_expert(b, &downs, "down", e, n_ff, n_embd);
+    }
+    if (!m->family->expert_biases) return;
+    l->router_bias = bind_vector(b, "blk.%d.ffn_gate_inp.bias", REQUIRED, n);
+    const float *gate = bind_vectors(b, "blk.%d.ffn_gate_exps.bias", REQUIRED, n_ff, n);
+    const float *up = bind_vectors(b, "blk.%d.ffn_up_exps.bias", REQUIRED, n_ff, n);
+    const float *down = bind_vectors(b, "blk.%d.ffn_down_exps.bias", REQUIRED, n_embd, n);
+    for (int e = 0; e < n && !b->failed; e++) {
+        l->experts[e].gate_bias = gate + (size_t)e * (size_t)n_ff;
+        l->experts[e].up_bias = up + (size_t)e * (size_t)n_ff;
+        l->experts[e].down_bias = down + (size_t)e * (size_t)n_embd;
     }
 }
 
@@ -481,9 +502,9 @@ static void bind_layer(struct binder *b, const struct model *m, int il, struct l
     l->ffn_post_norm =
         bind_vector(b, "blk.%d.post_ffw_norm.weight", needed(f->post_norms), hp->n_embd);
     if (hp->n_expert > 0) {
-        bind_experts(b, hp, l);
+        bind_experts(b, m, l);
     } else {
-        bind_dense(b, hp, l);
+        bind_dense(b, hp, &l->dense);
     }
     bool windowed = hp->swa_period > 0 && il % hp->swa_period < hp->swa_period - 1;
     if (hp->swa_layers) windowed = gguf_int_at(hp->swa_layers, (uint64_t)il) != 0;
@@ -526,7 +547,7 @@ static int bind_all(struct binder *b, struct model *m) {
     m->rope_factors_long = bind_vector(b, "rope_factors_long.weight", OPTIONAL, half);
     m->rope_factors_short = bind_vector(b, "rope_factors_short.weight", OPTIONAL, half);
     for (int il = 0; il < hp->n_layer && !b->failed; il++) {
-        m->layers[il].experts = m->experts + 3 * (size_t)il * (size_t)hp->n_expert;
+        m->layers[il].experts = m->experts + (size_t)il * (size_t)hp->n_expert;
         bind_layer(b, m, il, &m->layers[il]);
     }
     return b->failed ? -1 : all_bound(b, m);
@@ -538,8 +559,8 @@ int model_open(struct model *m, const struct gguf *g, struct error *err) {
     if (find_family(m, g, err) < 0 || read_hparams(m, g, err) < 0 || find_n_ff(m, g, err) < 0) {
         return -1;
     }
-    size_t n_layer = (size_t)hp->n_layer, n_experts = 3 * n_layer * (size_t)hp->n_expert;
-    if (n_experts > g->mapped_bytes) { // an expert has more bytes than one
+    size_t n_layer = (size_t)hp->n_layer, n_experts = n_layer * (size_t)hp->n_expert;
+    if (n_experts > g->mapped_bytes / 3) { // a matrix has at least a byte
         return error_set(err, "%d experts in %d layers announced in a file of %zu bytes",
                          hp->n_expert, hp->n_layer, g->mapped_bytes);
     }
@@ -574,12 +595,13 @@ struct model_work model_work(const struct model *m) {
     add_work(&work, &m->output, 1);
     for (int il = 0; il < m->hp.n_layer; il++) {
         const struct layer *l = &m->layers[il];
-        const struct matrix *all[] = {&l->q,    &l->k,  &l->v,    &l->o,
-                                      &l->gate, &l->up, &l->down, &l->router};
+        const struct matrix *all[] = {&l->q, &l->k, &l->v, &l->o, &l->router};
         for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) add_work(&work, all[i], 1);
-        for (int i = 0; m->hp.n_expert > 0 && i < 3; i++) {
-            add_work(&work, &l->experts[i], m->hp.n_expert_used);
-        }
+        const struct ffn *ffn = m->hp.n_expert > 0 ? l->experts : &l->dense;
+        int times = m->hp.n_expert > 0 ? m->hp.n_expert_used : 1;
+        add_work(&work, &ffn->gate, times);
+        add_work(&work, &ffn->up, times);
+        add_work(&work, &ffn->down, times);
     }
     return work;
 }

@@ -6,11 +6,13 @@
 #include "gguf.h"
 #include "isa.h"
 
+enum activation { SILU, GELU, SWIGLU_OAI }; // of the gate, by the op of that name
+
 /* One row per general.architecture: what the metadata do not say. */
 struct family {
     const char *arch;
-    bool rope_neox;                  // rope turns (i, i + n/2) together, otherwise (2i, 2i + 1)
-    bool gelu;                       // feed-forward activation, otherwise SiLU
+    bool rope_neox; // rope turns (i, i + n/2) together, otherwise (2i, 2i + 1)
+    enum activation activation;
     bool embd_sqrt;                  // the embedding is multiplied by sqrt(n_embd)
     bool no_pre_norms;               // attention and feed-forward do not begin with a norm
     bool post_norms;                 // attention and feed-forward end in a norm; elsewhere they may
@@ -25,6 +27,8 @@ struct family {
     bool global_nope;     // where layers have windows, those without one go without rope
     float rope_base_swa;  // rope base of the layers with a window; 0: that of the others
     bool swa_unscaled;    // rope scaling is for the layers without a window alone
+    bool sinks;           // attention has them
+    bool expert_biases;   // the experts and their router have biases
     bool scales;          // embedding, residual, attention and logits have scales of their own
     bool softcaps;        // final_logit_softcapping is the family's, attn_... Gemma 2's alone
     int scale_by_embd_at; // with so many layers, attention is scaled by n_embd / n_head instead
@@ -53,16 +57,23 @@ struct hparams {
 };
 
 /* Matrices are (n_rows, n_cols); one without data is absent. Vectors that are NULL are absent. */
+struct ffn {
+    struct matrix gate, up, down; // (n_ff, n_embd), (n_ff, n_embd), (n_embd, n_ff)
+    const float *gate_bias, *up_bias, *down_bias;
+};
+
 struct layer {
     const float *attn_norm, *attn_post_norm; // (n_embd)
     struct matrix q, k, v, o;                // (n_head * head_dim, n_embd), ...
     const float *q_bias, *k_bias, *v_bias, *o_bias;
     const float *q_norm, *k_norm;          // (head_dim_k), or of all heads together
+    const float *sinks;                    // (n_head) scores that count in the softmax, of no value
     const float *ffn_norm, *ffn_post_norm; // (n_embd)
-    struct matrix gate, up, down;          // (n_ff, n_embd), (n_ff, n_embd), (n_embd, n_ff)
-    struct matrix router;                  // (n_expert, n_embd)
-    struct matrix *experts;                // n_expert times gate, up, down
-    int window;                            // positions a token sees, itself included; 0: all
+    struct ffn dense;
+    struct matrix router;     // (n_expert, n_embd)
+    const float *router_bias; // (n_expert)
+    struct ffn *experts;      // (n_expert) in the place of the dense one
+    int window;               // positions a token sees, itself included; 0: all
     bool rope;
 };
 
@@ -73,7 +84,7 @@ struct model {
     const float *output_norm;         // (n_embd)
     const float *rope_factors, *rope_factors_long, *rope_factors_short; // (rope_dim / 2)
     struct layer *layers;
-    struct matrix *experts; // of all layers
+    struct ffn *experts; // of all layers
 };
 
 /* Reads hyper-parameters and binds weights; g must outlive the model. On failure the message says

@@ -85,6 +85,15 @@ static void swiglu(float *gate, const float *up, int64_t n) {
     }
 }
 
+static void swiglu_oai(float *gate, const float *up, int64_t n) {
+    const vf alpha = vf_set1(1.702f), limit = vf_set1(7), one = vf_set1(1);
+    for (int64_t i = 0; i < n; i += LANES) {
+        vf g = vf_min(limit, load_part(gate + i, n - i));
+        vf u = vf_min(limit, vf_max(vf_set1(-7), load_part(up + i, n - i)));
+        store_part(gate + i, n - i, vf_mul(vf_sigmoid_mul(g, vf_mul(alpha, g)), vf_add(u, one)));
+    }
+}
+
 /* Arguments beyond the largest half count as that: the table has -inf * 0 behind it. */
 static void geglu(float *gate, const float *up, int64_t n) {
     const ggml_half *gelu = gelu_table();
@@ -252,10 +261,11 @@ static void attn_values(float *const *out, const float *s, size_t s_stride, cons
 
 SIMD_END
 
-#define OPS_SIMD                                                                    \
-    {                                                                               \
-        .rms_norm = rms_norm, .swiglu = swiglu, .geglu = geglu, .softcap = softcap, \
-        .attn_scores = attn_scores, .softmax = softmax, .attn_values = attn_values  \
+#define OPS_SIMD                                                                          \
+    {                                                                                     \
+        .rms_norm = rms_norm, .swiglu = swiglu, .geglu = geglu, .swiglu_oai = swiglu_oai, \
+        .softcap = softcap, .attn_scores = attn_scores, .softmax = softmax,               \
+        .attn_values = attn_values                                                        \
     }
 
 #endif

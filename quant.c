@@ -8,6 +8,7 @@ static_assert(sizeof(block_q4_1) == 2 + 2 + 16, "Q4_1: 5 bits per weight");
 static_assert(sizeof(block_q5_0) == 2 + 4 + 16, "Q5_0: 5.5 bits per weight");
 static_assert(sizeof(block_q5_1) == 2 + 2 + 4 + 16, "Q5_1: 6 bits per weight");
 static_assert(sizeof(block_q8_0) == 2 + 32, "Q8_0: 8.5 bits per weight");
+static_assert(sizeof(block_mxfp4) == 1 + 16, "MXFP4: 4.25 bits per weight");
 static_assert(sizeof(block_q2_K) == 16 + 64 + 2 + 2, "Q2_K: 2.625 bits per weight");
 static_assert(sizeof(block_q3_K) == 32 + 64 + 12 + 2, "Q3_K: 3.4375 bits per weight");
 static_assert(sizeof(block_q4_K) == 2 + 2 + 12 + 128, "Q4_K: 4.5 bits per weight");
@@ -26,8 +27,9 @@ static_assert(sizeof(block_q6_K) == 128 + 64 + 16 + 2, "Q6_K: 6.5625 bits per we
  *   Q5_0  w = d * (q - 16)    q as in Q4_0, + 16 * bit i of qh           layout_q5_0
  *   Q5_1  w = d * q + m       q as in Q5_0                               layout_q5_1
  *   Q8_0  w = d * qs[i]                                                  layout_q8_0
+ *   MXFP4 w = 2^(e - 128) * v[q]           q as in Q4_0, v mxfp4_values  layout_mxfp4
  *
- * qh is 32 bits, little-endian: bit i is qh[i / 8][i % 8]. */
+ * qh is 32 bits, little-endian: bit i is qh[i / 8][i % 8]. MXFP4: OCP Microscaling formats 1.0. */
 void dequantize_row_q4_0(const block_q4_0 *x, float *y, int64_t k) {
     for (; k > 0; k -= QK, x++, y += QK) {
         float d = fp16_to_fp32(x->d);
@@ -82,6 +84,18 @@ void dequantize_row_q8_0(const block_q8_0 *x, float *y, int64_t k) {
     for (; k > 0; k -= QK, x++, y += QK) {
         float d = fp16_to_fp32(x->d);
         for (int j = 0; j < QK; j++) y[j] = d * (float)x->qs[j];
+    }
+}
+
+const int8_t mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+void dequantize_row_mxfp4(const block_mxfp4 *x, float *y, int64_t k) {
+    for (; k > 0; k -= QK, x++, y += QK) {
+        float d = e8m0_half_to_fp32(x->e);
+        for (int j = 0; j < QK / 2; j++) {
+            y[j] = d * (float)mxfp4_values[x->qs[j] & 15];
+            y[j + QK / 2] = d * (float)mxfp4_values[x->qs[j] >> 4];
+        }
     }
 }
 
@@ -244,6 +258,9 @@ static bool dequantize_by_type(uint32_t type, const void *x, float *y, int64_t k
         return true;
     case GGML_TYPE_Q8_0:
         dequantize_row_q8_0(x, y, k);
+        return true;
+    case GGML_TYPE_MXFP4:
+        dequantize_row_mxfp4(x, y, k);
         return true;
     case GGML_TYPE_Q2_K:
         dequantize_row_q2_K(x, y, k);

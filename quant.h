@@ -43,6 +43,11 @@ typedef struct {
 } block_q8_0;
 
 typedef struct {
+    uint8_t e; // the scale's exponent
+    uint8_t qs[QK / 2];
+} block_mxfp4;
+
+typedef struct {
     uint8_t scales[QK_K / 16]; // low nibble: scale, high nibble: min
     uint8_t qs[QK_K / 4];
     ggml_half d, dmin;
@@ -116,6 +121,14 @@ static inline float bf16_to_fp32(uint16_t h) {
     return float_from_bits((uint32_t)h << 16);
 }
 
+/* 2^(e - 128): half of what the exponent of an MXFP4 block stands for. Exact, e below 2 subnormal.
+ */
+static inline float e8m0_half_to_fp32(uint8_t e) {
+    return float_from_bits(e < 2 ? 1u << (21 + e) : (e - 1u) << 23);
+}
+/* Twice what 4 bits stand for: a sign, two bits of exponent, one of mantissa. */
+extern const int8_t mxfp4_values[16];
+
 static inline uint16_t fp32_to_bf16(float f) {
     uint32_t bits = float_bits(f);
     uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
@@ -132,16 +145,17 @@ void dequantize_row_q4_1(const block_q4_1 *x, float *y, int64_t k);
 void dequantize_row_q5_0(const block_q5_0 *x, float *y, int64_t k);
 void dequantize_row_q5_1(const block_q5_1 *x, float *y, int64_t k);
 void dequantize_row_q8_0(const block_q8_0 *x, float *y, int64_t k);
+void dequantize_row_mxfp4(const block_mxfp4 *x, float *y, int64_t k);
 void dequantize_row_q2_K(const block_q2_K *x, float *y, int64_t k);
 void dequantize_row_q3_K(const block_q3_K *x, float *y, int64_t k);
 void dequantize_row_q4_K(const block_q4_K *x, float *y, int64_t k);
 void dequantize_row_q5_K(const block_q5_K *x, float *y, int64_t k);
 void dequantize_row_q6_K(const block_q6_K *x, float *y, int64_t k);
 
-/* The same by type: the one place where types are told apart. x is aligned to 4 bytes for F32 and
- * to 2 for every other type; gguf.c refuses a general.alignment below 8, and rows are whole blocks
- * of an even number of bytes, so every row of a file is. dequantize_row must not be called with a
- * type for which dequantize_supported is false. */
+/* The same by type: the one place where types are told apart. x is aligned to 4 bytes for F32, to 1
+ * for MXFP4 and to 2 for every other type; gguf.c refuses a general.alignment below 8, and rows are
+ * whole blocks, of an even number of bytes but for MXFP4, so every row of a file is. dequantize_row
+ * must not be called with a type for which dequantize_supported is false. */
 bool dequantize_supported(uint32_t type);
 void dequantize_row(uint32_t type, const void *x, float *y, int64_t k);
 

@@ -190,12 +190,13 @@ static void describe_file(const struct info *in) {
 
 /* What the engine makes of general.architecture. */
 static void describe_family(const struct info *in) {
+    static const char *const activations[] = {"SiLU", "GELU", "SiLU with limits"};
     label("architecture");
     put_text(in->arch, MAX_SHOWN);
     if (in->runs) {
         const struct family *f = in->s->model.family;
         printf(": rope of %s, %s", f->rope_neox ? "halves" : "adjacent pairs",
-               f->gelu ? "GELU" : "SiLU");
+               activations[f->activation]);
         if (f->embd_sqrt) printf(", embeddings times sqrt(n_embd)");
         if (f->nope_period) printf(", every %dth layer without rope", f->nope_period);
     }

@@ -115,6 +115,10 @@ INLINE vf vf_half(const uint8_t *p, size_t stride) {
     memcpy(&b, p + stride, 2);
     return _mm512_cvtph_ps(_mm256_set_m128i(_mm_set1_epi16(b), _mm_set1_epi16(a)));
 }
+/* A float for each row, in all 8 lanes of the row. */
+INLINE vf vf_rows(float a, float b) {
+    return _mm512_insertf32x8(_mm512_set1_ps(a), _mm256_set1_ps(b), 1);
+}
 /* Two neighbouring halves of each row, likewise. */
 INLINE void vf_half2(const uint8_t *p, size_t stride, vf *first, vf *second) {
     int32_t a, b;
@@ -173,6 +177,11 @@ INLINE vi vi_nibbles(const uint8_t *p, size_t stride) {
     v = _mm512_inserti32x4(v, b, 2);
     v = _mm512_inserti32x4(v, _mm_srli_epi32(b, 4), 3);
     return _mm512_and_si512(v, _mm512_set1_epi8(15));
+}
+/* Each byte, 0 to 15, becomes table[byte]. */
+INLINE vi vi_lookup(vi q, const int8_t table[16]) {
+    __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table);
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), q);
 }
 /* Byte k becomes 0x10 if bit k of the row's 32-bit word is set, otherwise 0. */
 INLINE vi vi_bits_to_16(const uint8_t *p, size_t stride) {
@@ -304,6 +313,10 @@ INLINE vf vf_half(const uint8_t *p, size_t stride) {
     memcpy(&a, p, 2);
     return _mm256_cvtph_ps(_mm_set1_epi16(a));
 }
+INLINE vf vf_rows(float a, float b) {
+    (void)b;
+    return _mm256_set1_ps(a);
+}
 INLINE void vf_half2(const uint8_t *p, size_t stride, vf *first, vf *second) {
     (void)stride;
     int32_t a;
@@ -342,6 +355,10 @@ INLINE vi vi_nibbles(const uint8_t *p, size_t stride) {
     (void)stride;
     __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p);
     return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi32(a, 4), a), _mm256_set1_epi8(15));
+}
+INLINE vi vi_lookup(vi q, const int8_t table[16]) {
+    __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table);
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), q);
 }
 INLINE vi vi_bits_to_16(const uint8_t *p, size_t stride) {
     (void)stride;
@@ -508,6 +525,10 @@ INLINE vf vf_half(const uint8_t *p, size_t stride) {
     float32x4_t v = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(a)));
     return (vf){v, v};
 }
+INLINE vf vf_rows(float a, float b) {
+    (void)b;
+    return vf_set1(a);
+}
 INLINE void vf_half2(const uint8_t *p, size_t stride, vf *first, vf *second) {
     *first = vf_half(p, stride);
     *second = vf_half(p + 2, stride);
@@ -555,6 +576,11 @@ INLINE vi vi_nibbles(const uint8_t *p, size_t stride) {
     uint8x16_t a = vld1q_u8(p);
     return (vi){vreinterpretq_s32_u8(vandq_u8(a, vdupq_n_u8(15))),
                 vreinterpretq_s32_u8(vshrq_n_u8(a, 4))};
+}
+INLINE vi vi_lookup(vi q, const int8_t table[16]) {
+    int8x16_t t = vld1q_s8(table);
+    return (vi){vreinterpretq_s32_s8(vqtbl1q_s8(t, vreinterpretq_u8_s32(q.lo))),
+                vreinterpretq_s32_s8(vqtbl1q_s8(t, vreinterpretq_u8_s32(q.hi)))};
 }
 INLINE vi vi_bits_to_16(const uint8_t *p, size_t stride) {
     (void)stride;

@@ -38,15 +38,16 @@ struct transformer {
     int logits_first, n_logits; // 0: none yet
     float *block;               // one allocation for all of the following
     size_t block_floats;
-    float *x, *xn;    // (n_batch, n_embd): residual stream; its norm, later a layer's output
-    float *q, *k, *v; // (n_batch, n_head * head_dim_k), (n_batch, n_head_kv * ...)
-    float *att;       // (n_batch, n_head * head_dim_v)
-    float *gate, *up; // (n_batch, n_ff)
-    float *router;    // (n_batch, n_expert)
-    float *expert_x;  // (n_batch, n_embd): the tokens of one expert
-    float *expert_y;  // (n_batch, n_embd)
-    float *logits;    // (n_logits <= LOGITS_ROWS, n_vocab), of the tokens from logits_first on
-    float *attn_work; // per thread: scores of ATTN_QUERIES queries, and their outputs
+    float *x, *xn;         // (n_batch, n_embd): residual stream; its norm, later a layer's output
+    float *q, *k, *v;      // (n_batch, n_head * head_dim_k), (n_batch, n_head_kv * ...)
+    float *att;            // (n_batch, n_head * head_dim_v)
+    float *gate, *up;      // (n_batch, n_ff)
+    float *router;         // (n_batch, n_expert)
+    float *expert_x;       // (n_batch, n_embd): the tokens of one expert
+    float *expert_y;       // (n_batch, n_embd)
+    const struct ffn *ffn; // the one at work
+    float *logits;         // (n_logits <= LOGITS_ROWS, n_vocab), of the tokens from logits_first on
+    float *attn_work;      // per thread: scores of ATTN_QUERIES queries, and their outputs
     size_t attn_work_floats;
     int32_t *expert_ids; // (n_batch, n_expert_used), ascending
     float *expert_weights;
@@ -328,7 +329,20 @@ static void activate(struct transformer *t, int il, int i) {
     (void)il;
     const struct ops *ops = t->p.isa->ops;
     int n = t->m->hp.n_ff;
-    (t->m->family->gelu ? ops->geglu : ops->swiglu)(row(t->gate, i, n), row(t->up, i, n), n);
+    float *gate = row(t->gate, i, n), *up = row(t->up, i, n);
+    add_bias(gate, t->ffn->gate_bias, n);
+    add_bias(up, t->ffn->up_bias, n);
+    switch (t->m->family->activation) {
+    case SILU:
+        ops->swiglu(gate, up, n);
+        break;
+    case GELU:
+        ops->geglu(gate, up, n);
+        break;
+    case SWIGLU_OAI:
+        ops->swiglu_oai(gate, up, n);
+        break;
+    }
 }
 
 static void feed_forward_output(struct transformer *t, int il, int i) {
@@ -351,6 +365,22 @@ static int first_visible(const struct transformer *t, int il, int i) {
     return window > 0 && first > 0 ? first : 0;
 }
 
+/* Of s[first .. end), and of a sink behind it, which has no value and so no weight afterwards. */
+static float softmax(const struct transformer *t, float *s, int n, int first, int end,
+                     const float *sink) {
+    const struct ops *ops = t->p.isa->ops;
+    if (!sink) return ops->softmax(s, n, first, end);
+    s[end] = *sink;
+    float sum = ops->softmax(s, round_up(end + 1, LANES) > n ? n + LANES : n, first, end + 1);
+    s[end] = 0;
+    return sum;
+}
+
+/* Floats of one query's scores: of all positions, and room for a sink. */
+static size_t scores_stride(const struct transformer *t) {
+    return (size_t)round_up(t->p.n_ctx + 1, LANES);
+}
+
 static void attention_tile(struct transformer *t, int il, int head_kv, int first_query,
                            float *work) {
     const struct hparams *hp = &t->m->hp;
@@ -360,7 +390,8 @@ static void attention_tile(struct transformer *t, int il, int head_kv, int first
     int first_token = first_query / group, last_token = (first_query + n_q - 1) / group;
     int begin = first_visible(t, il, first_token) / LANES * LANES;
     int n = round_up(t->pos + last_token + 1, LANES) - begin;
-    size_t stride = (size_t)round_up(t->p.n_ctx, LANES);
+    size_t stride = scores_stride(t);
+    const float *sinks = t->m->layers[il].sinks;
     struct kv_head kv = kv_of_head(t, il, head_kv);
     const float *q[ATTN_QUERIES];
     float *out[ATTN_QUERIES], inv_sum[ATTN_QUERIES];
@@ -375,8 +406,8 @@ static void attention_tile(struct transformer *t, int il, int head_kv, int first
     for (int i = 0; i < n_q; i++) {
         float *s = work + (size_t)i * stride;
         if (hp->attn_softcap > 0) ops->softcap(s, n, hp->attn_softcap);
-        inv_sum[i] = 1 / ops->softmax(s, n, first_visible(t, il, token[i]) - begin,
-                                      t->pos + token[i] + 1 - begin);
+        int first = first_visible(t, il, token[i]) - begin, end = t->pos + token[i] + 1 - begin;
+        inv_sum[i] = 1 / softmax(t, s, n, first, end, sinks ? &sinks[head[i]] : NULL);
     }
     ops->attn_values(out, work, stride, inv_sum, n_q, &kv, begin, n);
     for (int i = 0; i < n_q; i++) {
@@ -403,22 +434,24 @@ static void attention(struct transformer *t, int il) {
 
 /* -------------------------------------------------------------------------------- feed-forward */
 
-static void gated(struct transformer *t, int il, const struct matrix *gate, const struct matrix *up,
-                  const struct matrix *down, const float *x, float *y) {
-    struct product in[] = {{gate, t->gate}, {up, t->up}};
+static void gated(struct transformer *t, int il, const struct ffn *ffn, const float *x, float *y) {
+    struct product in[] = {{&ffn->gate, t->gate}, {&ffn->up, t->up}};
+    int n_embd = t->m->hp.n_embd;
+    t->ffn = ffn;
     mul_mat(&t->mm, in, 2, x, t->n);
     each_token(t, il, activate);
-    mul_mat(&t->mm, &(struct product){down, y}, 1, t->gate, t->n);
+    mul_mat(&t->mm, &(struct product){&ffn->down, y}, 1, t->gate, t->n);
+    for (int i = 0; i < t->n; i++) add_bias(row(y, i, n_embd), ffn->down_bias, n_embd);
 }
 
 /* The n_expert_used experts with the largest router logits (ties: the first), weighted with the
  * softmax over those; kept in ascending order, the order in which their outputs are added. */
 static void choose_experts(struct transformer *t, int il, int i) {
-    (void)il;
     const struct hparams *hp = &t->m->hp;
     int used = hp->n_expert_used, padded = round_up(used, LANES);
     float *logit = row(t->router, i, hp->n_expert), *weights = row(t->expert_weights, i, padded);
     int32_t *ids = t->expert_ids + (size_t)i * (size_t)used;
+    add_bias(logit, t->m->layers[il].router_bias, hp->n_expert);
     for (int e = 0; e < hp->n_expert; e++) {
         if (!(logit[e] > -FLT_MAX)) logit[e] = -FLT_MAX; // NaN too: only a taken one is below
     }
@@ -461,10 +494,7 @@ static void experts(struct transformer *t, int il) {
             memcpy(row(t->expert_x, t->n++, hp->n_embd), row(t->xn, c / used, hp->n_embd),
                    row_bytes);
         }
-        if (t->n > 0) {
-            const struct matrix *w = l->experts + 3 * e;
-            gated(t, il, &w[0], &w[1], &w[2], t->expert_x, t->expert_y);
-        }
+        if (t->n > 0) gated(t, il, &l->experts[e], t->expert_x, t->expert_y);
         const float *y = t->expert_y;
         for (int c = 0; c < n_all * used; c++) {
             if (t->expert_ids[c] != e) continue;
@@ -502,7 +532,7 @@ int transformer_forward(struct transformer *t, const int32_t *ids, int n, int po
         if (hp->n_expert > 0) {
             experts(t, il);
         } else {
-            gated(t, il, &l->gate, &l->up, &l->down, t->xn, t->xn);
+            gated(t, il, &l->dense, t->xn, t->xn);
         }
         each_token(t, il, feed_forward_output);
     }
@@ -583,7 +613,7 @@ static int allocate(struct transformer *t, struct error *err) {
     const struct hparams *hp = &t->m->hp;
     size_t n = (size_t)t->p.n_batch, pairs = (size_t)hp->rope_dim / 2;
     t->dim_v = round_up(hp->head_dim_v, LANES);
-    t->attn_work_floats = ATTN_QUERIES * (size_t)(round_up(t->p.n_ctx, LANES) + t->dim_v);
+    t->attn_work_floats = ATTN_QUERIES * (scores_stride(t) + (size_t)t->dim_v);
     t->block_floats = lay_out(t, NULL);
     t->block = malloc(t->block_floats * sizeof(float));
     t->kv = calloc((size_t)hp->n_layer, sizeof *t->kv);

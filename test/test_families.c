@@ -50,7 +50,7 @@ static void test_families(void) {
         struct tiny t = tiny_family(name);
         free(run_tiny(&t, name));
     }
-    CHECK(n == 25, "%d families", n);
+    CHECK(n == 26, "%d families", n);
     char few[8];
     model_families(few, sizeof few);
     CHECK(strcmp(few, "llama, ") == 0, "cut to \"%s\"", few);
@@ -585,7 +585,7 @@ static void test_rope_of_windows(void) {
 static void write_seeds(const char *dir) {
     static const char *const names[] = {"llama",    "granite", "granitemoe", "qwen2",  "qwen3",
                                         "qwen3moe", "phi3",    "gemma",      "gemma2", "gemma3",
-                                        "smollm3",  "olmo2",   "seed_oss"};
+                                        "smollm3",  "olmo2",   "seed_oss",   "gpt-oss"};
     char path[512];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct tiny t = tiny_family(names[i]);

@@ -51,6 +51,7 @@ static const struct layout layouts[GGML_N_TYPES] = {
     [GGML_TYPE_Q5_0] = {AT(block_q5_0, d), -1, 0, 0, 0, 0},
     [GGML_TYPE_Q5_1] = {AT(block_q5_1, d), AT(block_q5_1, m), 0, 0, 0, 0},
     [GGML_TYPE_Q8_0] = {AT(block_q8_0, d), -1, 0, 0, AT(block_q8_0, qs), QK},
+    [GGML_TYPE_MXFP4] = {-1, -1, 0, 0, 0, 0},
     [GGML_TYPE_Q2_K] = {AT(block_q2_K, d), AT(block_q2_K, dmin), AT(block_q2_K, scales), 16, 0, 0},
     [GGML_TYPE_Q3_K] = {AT(block_q3_K, d), -1, AT(block_q3_K, scales), 12, 0, 0},
     [GGML_TYPE_Q4_K] = {AT(block_q4_K, d), AT(block_q4_K, dmin), AT(block_q4_K, scales), 12, 0, 0},
@@ -83,6 +84,22 @@ static ggml_half random_half(enum fill fill, int index) {
     }
 }
 
+/* Of a block of MXFP4: the fills of a half. */
+static uint8_t random_exponent(enum fill fill, int index) {
+    switch (fill) {
+    case FILL_MAX:
+        return 127 + 12; // 12 times 2^11, about a half's largest
+    case FILL_MIN:
+        return 0;
+    case FILL_SUBNORMAL:
+        return (uint8_t)random_below(3);
+    case FILL_UNEQUAL:
+        return (uint8_t)(118 + index % 9);
+    default:
+        return (uint8_t)(90 + random_below(33)); // 12 times 2^-6 at most
+    }
+}
+
 static void put_half(uint8_t *block, int at, ggml_half h) {
     memcpy(block + at, &h, sizeof h);
 }
@@ -103,7 +120,11 @@ static void fill_block(uint8_t *block, uint32_t type, enum fill fill, int index)
         if (fill == FILL_MAX) block[i] = 0x7f;
         if (fill == FILL_MIN) block[i] = 0x80;
     }
-    put_half(block, l->d, random_half(fill, index));
+    if (type == GGML_TYPE_MXFP4) {
+        block[0] = random_exponent(fill, index);
+        if (fill == FILL_ZERO) memset(block + 1, 0x80, QK / 2); // zeros by both names
+    }
+    if (l->d >= 0) put_half(block, l->d, random_half(fill, index));
     if (l->m >= 0) put_half(block, l->m, random_half(fill, index + 3));
 }
 

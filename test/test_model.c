@@ -172,9 +172,10 @@ static void test_more_experts_than_bytes(void) {
 /* ---- tensors that lie ------------------------------------------------------------------------ */
 
 static void test_missing_tensors(void) {
-    static const char *const families[] = {"llama", "qwen3moe", "phi3",     "gemma3",
-                                           "olmo2", "exaone4",  "seed_oss", "hunyuan-dense"};
-    for (int f = 0; f < 8; f++) {
+    static const char *const families[] = {"llama",    "qwen3moe",      "phi3",
+                                           "gemma3",   "olmo2",         "exaone4",
+                                           "seed_oss", "hunyuan-dense", "gpt-oss"};
+    for (int f = 0; f < 9; f++) {
         struct tiny t = tiny_family(families[f]);
         struct gguf_build all = tiny_build(&t);
         for (size_t i = 0; i < all.n_tensors; i++) {
@@ -183,7 +184,7 @@ static void test_missing_tensors(void) {
             if (strcmp(name, "output.weight") == 0) continue; // the embedding serves
             struct gguf_build b = tiny_build(&t);
             build_remove_tensor(&b, name);
-            char *exps = strstr(name, "_exps"), *qkv = strstr(name, "_qkv");
+            char *exps = strstr(name, "_exps.weight"), *qkv = strstr(name, "_qkv");
             if (exps) memcpy(exps, ".0.weight", sizeof ".0.weight"); // the older name
             if (qkv) memcpy(qkv, "_q.weight", sizeof "_q.weight");   // or three instead of one
             bool up = t.n_expert == 0 && strstr(name, "ffn_gate.weight");
@@ -200,8 +201,9 @@ static void test_missing_tensors(void) {
 
 /* Every dimension of every tensor one too large, and a vector as a matrix. */
 static void test_misshapen_tensors(void) {
-    static const char *const families[] = {"llama", "qwen3moe", "phi3", "qwen2", "gemma2"};
-    for (int f = 0; f < 5; f++) {
+    static const char *const families[] = {"llama", "qwen3moe", "phi3",
+                                           "qwen2", "gemma2",   "gpt-oss"};
+    for (int f = 0; f < 6; f++) {
         struct tiny t = tiny_family(families[f]);
         struct gguf_build all = tiny_build(&t);
         for (size_t i = 0; i < all.n_tensors; i++) {
@@ -241,7 +243,7 @@ static const struct retyped retypes[] = {
     {"output.weight", GGML_TYPE_Q8_1, "output.weight: type Q8_1 (9) is not one this engine"},
     {"blk.0.attn_q.weight", GGML_TYPE_I32, "blk.0.attn_q.weight: type I32 (26) is not one this"},
     {"blk.1.attn_k.weight", GGML_TYPE_F64, "blk.1.attn_k.weight: type F64 (28) is not one this"},
-    {"blk.1.ffn_down.weight", GGML_TYPE_MXFP4, "blk.1.ffn_down.weight: type MXFP4 (39) is not one"},
+    {"blk.1.ffn_down.weight", GGML_TYPE_NVFP4, "blk.1.ffn_down.weight: type NVFP4 (40) is not one"},
 };
 
 static void test_types_of_tensors(void) {

@@ -29,9 +29,9 @@ static const double TINY = 0x1.1p-126; // results below are subnormal; exp gives
 static struct worst {
     const char *name;
     double share;
-} worst[] = {{"rms_norm", 0}, {"swiglu", 0},      {"geglu", 0},      {"softcap", 0},
-             {"softmax", 0},  {"attn_scores", 0}, {"attn_values", 0}};
-enum { RMS_NORM, SWIGLU, GEGLU, SOFTCAP, SOFTMAX, SCORES, VALUES, N_OPS };
+} worst[] = {{"rms_norm", 0}, {"swiglu", 0},  {"geglu", 0},       {"swiglu_oai", 0},
+             {"softcap", 0},  {"softmax", 0}, {"attn_scores", 0}, {"attn_values", 0}};
+enum { RMS_NORM, SWIGLU, GEGLU, SWIGLU_OAI_OP, SOFTCAP, SOFTMAX, SCORES, VALUES, N_OPS };
 
 static void check_near(int op, double got, double want, double bound) {
     double share = fabs(got - want) / bound;
@@ -168,6 +168,14 @@ static void near_geglu(double gate, double up, double got) {
     check_near(GEGLU, got, y * up, error * fabs(up) * (1 + 2 * U) + U * fabs(y * up) + TINY);
 }
 
+/* As swiglu, with 1.702 and its product rounded before exp, up + 1 after it. */
+static void near_swiglu_oai(double gate, double up, double got) {
+    double g = fmin(gate, 7), u = fmin(fmax(up, -7), 7) + 1, want = g / (1 + exp(-1.702 * g)) * u;
+    double share = 1.702 * fabs(g) * 2; // of e^-z, for each rounding of z
+    check_near(SWIGLU_OAI_OP, got, want,
+               (EXP_ERROR + 5 + share) * U * fabs(want) + fabs(g) * TINY * fabs(u) + TINY);
+}
+
 /* t = 2 / (e^2z + 1): e^2z has exp's error and that of z, 2z times as large, and counts for the
  * share of e^2z in the sum; addition, division, the last subtraction, the last product: one each.
  */
@@ -192,6 +200,9 @@ static void check_elementwise(const struct isa *isa, int n, bool left, int op) {
     } else if (op == GEGLU) {
         ops_portable.geglu(want, up, n);
         isa->ops->geglu(got, up, n);
+    } else if (op == SWIGLU_OAI_OP) {
+        ops_portable.swiglu_oai(want, up, n);
+        isa->ops->swiglu_oai(got, up, n);
     } else {
         ops_portable.softcap(want, n, cap);
         isa->ops->softcap(got, n, cap);
@@ -202,6 +213,7 @@ static void check_elementwise(const struct isa *isa, int n, bool left, int op) {
     for (int i = 0; i < n && isa == &isa_portable; i++) {
         if (op == SWIGLU) near_swiglu((double)x[i], (double)up[i], (double)want[i]);
         if (op == GEGLU) near_geglu((double)x[i], (double)up[i], (double)want[i]);
+        if (op == SWIGLU_OAI_OP) near_swiglu_oai((double)x[i], (double)up[i], (double)want[i]);
         if (op == SOFTCAP) near_softcap((double)x[i], (double)cap, (double)want[i]);
     }
 }
@@ -211,9 +223,9 @@ static void test_specials(const struct isa *isa) {
     static const float specials[] = {INFINITY, -INFINITY, NAN,     0,       -0.0f,   3e38f,
                                      -3e38f,   1e-45f,    -1e-45f, 65504.f, 65520.f, -65520.f};
     enum { N = sizeof specials / sizeof *specials };
-    float got[4][N], want[4][N], up[N];
+    float got[5][N], want[5][N], up[N];
     for (int i = 0; i < N; i++) up[i] = 1;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         memcpy(got[i], specials, sizeof specials);
         memcpy(want[i], specials, sizeof specials);
     }
@@ -224,8 +236,9 @@ static void test_specials(const struct isa *isa) {
         ops[i]->geglu(y[1], up, N);
         ops[i]->softcap(y[2], N, 30);
         ops[i]->rms_norm(y[3], y[3], up, N, 1e-5f);
+        ops[i]->swiglu_oai(y[4], up, N);
     }
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         long bad = first_difference(got[i], want[i], N);
         CHECK(bad < 0, "%s op %d of %g", isa->name, i, (double)specials[bad]);
     }

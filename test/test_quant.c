@@ -7,9 +7,9 @@
 #include <math.h>
 
 static const uint32_t all_types[] = {
-    GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
-    GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K,
-    GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K,
+    GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q4_0,  GGML_TYPE_Q4_1,
+    GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_Q2_K,  GGML_TYPE_Q3_K,
+    GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_MXFP4,
 };
 enum { N_TYPES = sizeof all_types / sizeof all_types[0] };
 
@@ -97,6 +97,7 @@ union any_block {
     block_q5_0 q5_0;
     block_q5_1 q5_1;
     block_q8_0 q8_0;
+    block_mxfp4 mxfp4;
     block_q2_K q2_K;
     block_q3_K q3_K;
     block_q4_K q4_K;
@@ -163,6 +164,30 @@ static void layout_q5_1(void) {
             check_bit(&l, &l.block.q5_1.qs[i % 16], 4 * (i / 16) + b, i, 1, (float)(1 << b));
         }
         check_bit(&l, &l.block.q5_1.qh[i / 8], i % 8, i, 1, 16);
+    }
+}
+
+/* Every value by its definition: a sign, an exponent of 2 bits with a bias of 1, a bit of mantissa;
+ * and every scale: an exponent with a bias of 127. */
+static void layout_mxfp4(void) {
+    struct layout l = {GGML_TYPE_MXFP4, .block.mxfp4.e = 128};
+    for (int i = 0; i < QK; i++) {
+        for (int b = 0; b < 3; b++) {
+            check_bit(&l, &l.block.mxfp4.qs[i % 16], 4 * (i / 16) + b, i, 1, (float)(1 << b));
+        }
+    }
+    for (int e = 0; e < 256; e++) {
+        for (int q = 0; q < 16; q++) {
+            float y[QK];
+            int exponent = q >> 1 & 3, mantissa = q & 1;
+            double value = exponent ? ldexp(2 + mantissa, exponent - 2) : mantissa / 2.0;
+            float want = (float)ldexp(q & 8 ? -value : value, e - 127);
+            l.block.mxfp4.e = (uint8_t)e;
+            memset(l.block.mxfp4.qs, q * 0x11, QK / 2);
+            dequantize_row(l.type, &l.block, y, QK);
+            CHECK(y[0] == want && y[QK - 1] == want, "e %d, q %d: %g, not %g", e, q, (double)y[0],
+                  (double)want);
+        }
     }
 }
 
@@ -314,6 +339,7 @@ static void test_layouts(void) {
     layout_q5_0();
     layout_q5_1();
     layout_q8_0();
+    layout_mxfp4();
     layout_q2_K();
     layout_q3_K();
     layout_q4_K();
@@ -504,9 +530,10 @@ static void test_types(void) {
     } sizes[] = {
         {GGML_TYPE_Q4_0, sizeof(block_q4_0), QK},   {GGML_TYPE_Q4_1, sizeof(block_q4_1), QK},
         {GGML_TYPE_Q5_0, sizeof(block_q5_0), QK},   {GGML_TYPE_Q5_1, sizeof(block_q5_1), QK},
-        {GGML_TYPE_Q8_0, sizeof(block_q8_0), QK},   {GGML_TYPE_Q2_K, sizeof(block_q2_K), QK_K},
-        {GGML_TYPE_Q3_K, sizeof(block_q3_K), QK_K}, {GGML_TYPE_Q4_K, sizeof(block_q4_K), QK_K},
-        {GGML_TYPE_Q5_K, sizeof(block_q5_K), QK_K}, {GGML_TYPE_Q6_K, sizeof(block_q6_K), QK_K},
+        {GGML_TYPE_MXFP4, sizeof(block_mxfp4), QK}, {GGML_TYPE_Q8_0, sizeof(block_q8_0), QK},
+        {GGML_TYPE_Q2_K, sizeof(block_q2_K), QK_K}, {GGML_TYPE_Q3_K, sizeof(block_q3_K), QK_K},
+        {GGML_TYPE_Q4_K, sizeof(block_q4_K), QK_K}, {GGML_TYPE_Q5_K, sizeof(block_q5_K), QK_K},
+        {GGML_TYPE_Q6_K, sizeof(block_q6_K), QK_K},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         const struct ggml_type_info *info = ggml_type_info(sizes[i].type);

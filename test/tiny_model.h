@@ -17,6 +17,7 @@ struct tiny {
     bool no_pre_norms; // what the rows of model.c's table say
     bool wide_qk_norm;
     bool ffn_norm_is_post_attention;
+    bool sinks, expert_biases;
     uint64_t seed;
 };
 
@@ -41,13 +42,15 @@ static inline struct tiny tiny_family(const char *arch) {
     t.no_pre_norms = strcmp(arch, "olmo2") == 0 || strcmp(arch, "exaone4") == 0;
     t.post_norms = strcmp(arch, "gemma2") == 0 || strcmp(arch, "gemma3") == 0 ||
                    strcmp(arch, "glm4") == 0 || t.no_pre_norms;
-    t.ffn_norm_is_post_attention = strcmp(arch, "seed_oss") == 0;
+    t.sinks = t.expert_biases = strcmp(arch, "gpt-oss") == 0;
+    t.ffn_norm_is_post_attention = strcmp(arch, "seed_oss") == 0 || t.sinks;
     t.fused = strcmp(arch, "phi3") == 0;
     t.qkv_bias = strcmp(arch, "qwen2") == 0;
     t.qk_norm = strncmp(arch, "qwen3", 5) == 0 || strcmp(arch, "gemma3") == 0 ||
                 strcmp(arch, "hunyuan-dense") == 0 || t.no_pre_norms;
     t.wide_qk_norm = strcmp(arch, "olmo2") == 0;
-    if (strlen(arch) > 3 && strcmp(arch + strlen(arch) - 3, "moe") == 0) {
+    bool moe = strlen(arch) > 3 && strcmp(arch + strlen(arch) - 3, "moe") == 0;
+    if (moe || t.sinks) {
         t.n_expert = 3;
         t.n_used = 2;
     }
@@ -74,6 +77,14 @@ static inline void tiny_vector(struct gguf_build *b, const struct tiny *t, const
                                float mean) {
     float *x = tiny_floats(t, name, (size_t)n, mean, 0.1f);
     build_tensor(b, name, GGML_TYPE_F32, (uint64_t)n, 0, x);
+    free(x);
+}
+
+/* n_rows vectors of n around 0. */
+static inline void tiny_biases(struct gguf_build *b, const struct tiny *t, const char *name, int n,
+                               int n_rows) {
+    float *x = tiny_floats(t, name, (size_t)n * (size_t)n_rows, 0, 0.1f);
+    build_tensor(b, name, GGML_TYPE_F32, (uint64_t)n, (uint64_t)n_rows, x);
     free(x);
 }
 
@@ -119,6 +130,7 @@ static inline void tiny_attention(struct gguf_build *b, const struct tiny *t, in
         tiny_vector(b, t, tiny_name(il, "attn_k_norm.weight"), wide ? nk : t->dim_k, 1);
     }
     tiny_matrix(b, t, tiny_name(il, "attn_output.weight"), t->n_head * t->dim_v, t->n_embd, 0);
+    if (t->sinks) tiny_vector(b, t, tiny_name(il, "attn_sinks.weight"), t->n_head, 0);
     if (t->post_norms || t->ffn_norm_is_post_attention) {
         tiny_vector(b, t, tiny_name(il, "post_attention_norm.weight"), t->n_embd, 1);
     }
@@ -134,6 +146,12 @@ static inline void tiny_feed_forward(struct gguf_build *b, const struct tiny *t,
         tiny_matrix(b, t, tiny_name(il, "ffn_gate_exps.weight"), t->n_embd, t->n_ff, n);
         tiny_matrix(b, t, tiny_name(il, "ffn_up_exps.weight"), t->n_embd, t->n_ff, n);
         tiny_matrix(b, t, tiny_name(il, "ffn_down_exps.weight"), t->n_ff, t->n_embd, n);
+        if (t->expert_biases) {
+            tiny_vector(b, t, tiny_name(il, "ffn_gate_inp.bias"), n, 0);
+            tiny_biases(b, t, tiny_name(il, "ffn_gate_exps.bias"), t->n_ff, n);
+            tiny_biases(b, t, tiny_name(il, "ffn_up_exps.bias"), t->n_ff, n);
+            tiny_biases(b, t, tiny_name(il, "ffn_down_exps.bias"), t->n_embd, n);
+        }
     } else {
         if (!t->fused) tiny_matrix(b, t, tiny_name(il, "ffn_gate.weight"), t->n_embd, t->n_ff, 0);
         tiny_matrix(b, t, tiny_name(il, "ffn_up.weight"), t->n_embd, t->n_ff * (1 + t->fused), 0);
@@ -162,7 +180,7 @@ static inline struct gguf_build tiny_build(const struct tiny *t) {
         tiny_u32(&b, t, "expert_count", t->n_expert);
         tiny_u32(&b, t, "expert_used_count", t->n_used);
     }
-    if (t->post_norms) tiny_u32(&b, t, "attention.sliding_window", 4);
+    if (t->post_norms || t->sinks) tiny_u32(&b, t, "attention.sliding_window", 4);
     tiny_matrix(&b, t, "token_embd.weight", t->n_embd, t->n_vocab, 0);
     tiny_vector(&b, t, "output_norm.weight", t->n_embd, 1);
     if (!t->tied) tiny_matrix(&b, t, "output.weight", t->n_embd, t->n_vocab, 0);

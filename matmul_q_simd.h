@@ -99,6 +99,26 @@ INLINE void f32_unit(struct block *b, int u, struct sink *s) {
     for (int i = 0; i < 4; i++) emit(s, i, w[i]);
 }
 
+INLINE void f16_begin(struct block *b) {
+    (void)b;
+}
+INLINE void f16_unit(struct block *b, int u, struct sink *s) {
+    (void)u;
+    vf w[4];
+    vf_lanes_f16(b->p, b->stride, w);
+    for (int i = 0; i < 4; i++) emit(s, i, w[i]);
+}
+
+INLINE void bf16_begin(struct block *b) {
+    (void)b;
+}
+INLINE void bf16_unit(struct block *b, int u, struct sink *s) {
+    (void)u;
+    vf w[4];
+    vf_lanes_bf16(b->p, b->stride, w);
+    for (int i = 0; i < 4; i++) emit(s, i, w[i]);
+}
+
 INLINE void q8_0_begin(struct block *b) {
     b->scale[0] = vf_half(b->p, b->stride);
 }
@@ -152,6 +172,55 @@ INLINE void q5_1_unit(struct block *b, int u, struct sink *s) {
     vi low = vi_nibbles(b->p + offsetof(block_q5_1, qs), b->stride);
     vi high = vi_bits_to_16(b->p + offsetof(block_q5_1, qh), b->stride);
     emit_unsigned(s, 0, vi_or(low, high), b->scale[0], b->offset[0]);
+}
+
+/* 16 weights share a scale and a min: the first four lanes have one, the last four the next. */
+INLINE void q2_K_begin(struct block *b) {
+    const vi nibble = bytes_set1(15);
+    vi both = vi_load16(b->p + offsetof(block_q2_K, scales), b->stride);
+    vi scales = vi_and(both, nibble), mins = vi_and(VI_SHR(both, 4), nibble);
+    vf d, dmin;
+    vf_half2(b->p + offsetof(block_q2_K, d), b->stride, &d, &dmin);
+    dmin = vf_mul(dmin, vf_from_vi(vi_set1(-1)));
+    b->scale[0] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 0)));
+    b->scale[1] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 8)));
+    b->offset[0] = vf_mul(dmin, vf_from_vi(vi_widen_pairs(mins, 0)));
+    b->offset[1] = vf_mul(dmin, vf_from_vi(vi_widen_pairs(mins, 8)));
+}
+INLINE void q2_K_unit(struct block *b, int u, struct sink *s) {
+    const vi two = bytes_set1(3);
+    vi q = vi_load32(b->p + offsetof(block_q2_K, qs) + 32 * (u / 2), b->stride);
+    if (u % 2) q = VI_SHR(q, 4);
+    vf scale = b->scale[u / 2], offset = b->offset[u / 2];
+    int j = 2 * (u % 2);
+    emit_unsigned(s, 8 * u, vi_and(q, two), splat4(scale, j), splat4(offset, j));
+    emit_unsigned(s, 8 * u + 4, vi_and(VI_SHR(q, 2), two), splat4(scale, j + 1),
+                  splat4(offset, j + 1));
+}
+
+/* Of the 16 scales, the low 4 bits are the nibbles of two words, first the low ones, and the high 2
+ * bits all in the third. Loaded with the word before them, as 16 bytes from the first on would end
+ * behind the block. */
+INLINE void q3_K_begin(struct block *b) {
+    vi w = vi_load16(b->p + offsetof(block_q3_K, scales) - 4, b->stride);
+    vi low = vi_and(vi_shrv(VI_PICK4(w, 1, 2, 1, 2), vi_set4(0, 0, 4, 4)), bytes_set1(15));
+    vi high = vi_and(vi_shrv(VI_PICK4(w, 3, 3, 3, 3), vi_set4(0, 2, 4, 6)), bytes_set1(3));
+    vi scales = vi_sub8(vi_or(low, VI_SHL(high, 4)), bytes_set1(32));
+    vf d = vf_half(b->p + offsetof(block_q3_K, d), b->stride);
+    b->scale[0] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 0)));
+    b->scale[1] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 8)));
+    b->high = vi_load32(b->p + offsetof(block_q3_K, hmask), b->stride);
+}
+INLINE void q3_K_unit(struct block *b, int u, struct sink *s) {
+    const vi two = bytes_set1(3), bit2 = bytes_set1(4);
+    vi q = vi_load32(b->p + offsetof(block_q3_K, qs) + 32 * (u / 2), b->stride);
+    if (u % 2) q = VI_SHR(q, 4);
+    vi q0 = vi_or(vi_and(q, two), vi_and(VI_SHL(b->high, 2), bit2));
+    vi q1 = vi_or(vi_and(VI_SHR(q, 2), two), vi_and(VI_SHL(b->high, 1), bit2));
+    b->high = VI_SHR(b->high, 2);
+    int j = 2 * (u % 2);
+    emit_signed(s, 8 * u, vi_sub8(q0, bit2), splat4(b->scale[u / 2], j));
+    emit_signed(s, 8 * u + 4, vi_sub8(q1, bit2), splat4(b->scale[u / 2], j + 1));
 }
 
 /* The eight 6-bit scales and mins of Q4_K and Q5_K: of the 12 bytes, as three words w0 w1 w2, w0
@@ -324,14 +393,15 @@ DEFINE_TYPE(q4_1, QK, sizeof(block_q4_1))
 DEFINE_TYPE(q5_0, QK, sizeof(block_q5_0))
 DEFINE_TYPE(q5_1, QK, sizeof(block_q5_1))
 DEFINE_TYPE(mxfp4, QK, sizeof(block_mxfp4))
+DEFINE_TYPE(q2_K, QK_K, sizeof(block_q2_K))
+DEFINE_TYPE(q3_K, QK_K, sizeof(block_q3_K))
 DEFINE_TYPE(q4_K, QK_K, sizeof(block_q4_K))
 DEFINE_TYPE(q5_K, QK_K, sizeof(block_q5_K))
 DEFINE_TYPE(q6_K, QK_K, sizeof(block_q6_K))
-DEFINE_TYPE(f32, LANE_GROUP, LANE_GROUP * sizeof(float))
 
-/* Every other type, and F32 rows that are no multiple of 32: KC columns at a time are dequantized
- * into a buffer in L1, the end padded with zeros. */
-INLINE void any_columns(const struct matrix *w, int64_t row, int64_t last, int64_t k0, int kc,
+/* Rows of F32, F16 and BF16 that are no multiple of 32: KC columns at a time are dequantized into a
+ * buffer in L1, the end padded with zeros. */
+INLINE void odd_columns(const struct matrix *w, int64_t row, int64_t last, int64_t k0, int kc,
                         struct sink *s) {
     float buffer[SIMD_ROWS][KC];
     const struct ggml_type_info *t = ggml_type_info(w->type);
@@ -353,15 +423,11 @@ INLINE int columns_left(int64_t n_cols, int64_t k) {
     return (int)(n_cols - k < KC ? n_cols - k : KC);
 }
 
-static void gemv_any(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y) {
-    if (w->type == GGML_TYPE_F32 && w->n_cols % LANE_GROUP == 0) {
-        gemv_f32(w, row, n_rows, x, y);
-        return;
-    }
+static void gemv_odd(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y) {
     for (int r = 0; r < n_rows; r += SIMD_ROWS) {
         struct sink s = {.acc = vf_zero(), .x = x};
         for (int64_t k = 0; k < w->n_cols; k += KC) {
-            any_columns(w, row + r, row + n_rows - 1, k, columns_left(w->n_cols, k), &s);
+            odd_columns(w, row + r, row + n_rows - 1, k, columns_left(w->n_cols, k), &s);
             s.x += KC;
         }
         float sums[SIMD_ROWS];
@@ -370,17 +436,37 @@ static void gemv_any(const struct matrix *w, int64_t row, int n_rows, const floa
     }
 }
 
-static void panel_any(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
+static void panel_odd(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
                       float *panel) {
-    if (w->type == GGML_TYPE_F32 && kc % LANE_GROUP == 0) {
-        panel_f32(w, row, n_rows, k0, kc, panel);
-        return;
-    }
     for (int v = 0; v < PANEL_VECS; v++) {
         struct sink s = {.panel = panel_vec(panel, v, kc), .store = true};
-        any_columns(w, row + v * SIMD_ROWS, row + n_rows - 1, k0, kc, &s);
+        odd_columns(w, row + v * SIMD_ROWS, row + n_rows - 1, k0, kc, &s);
     }
 }
+
+#define DEFINE_FLOATS(type, bytes)                                                                \
+    static void gemv_##type(const struct matrix *w, int64_t row, int n_rows, const float *x,      \
+                            float *y) {                                                           \
+        if (w->n_cols % LANE_GROUP != 0) {                                                        \
+            gemv_odd(w, row, n_rows, x, y);                                                       \
+        } else {                                                                                  \
+            gemv_blocks(w, row, n_rows, x, y, LANE_GROUP, LANE_GROUP *(bytes), type##_begin,      \
+                        type##_unit);                                                             \
+        }                                                                                         \
+    }                                                                                             \
+    static void panel_##type(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc, \
+                             float *panel) {                                                      \
+        if (kc % LANE_GROUP != 0) {                                                               \
+            panel_odd(w, row, n_rows, k0, kc, panel);                                             \
+        } else {                                                                                  \
+            panel_blocks(w, row, n_rows, k0, kc, panel, LANE_GROUP, LANE_GROUP *(bytes),          \
+                         type##_begin, type##_unit);                                              \
+        }                                                                                         \
+    }
+
+DEFINE_FLOATS(f32, sizeof(float))
+DEFINE_FLOATS(f16, sizeof(ggml_half))
+DEFINE_FLOATS(bf16, sizeof(uint16_t))
 
 /* --------------------------------------------------------------------------- batches of tokens */
 
@@ -480,24 +566,19 @@ static void to_lanes(float *dst, const float *x, int64_t k) {
 
 SIMD_END
 
+#define OF_EACH_TYPE(f)                                                                       \
+    {                                                                                         \
+        [GGML_TYPE_F32] = f##f32, [GGML_TYPE_F16] = f##f16, [GGML_TYPE_BF16] = f##bf16,       \
+        [GGML_TYPE_Q4_0] = f##q4_0, [GGML_TYPE_Q4_1] = f##q4_1, [GGML_TYPE_Q5_0] = f##q5_0,   \
+        [GGML_TYPE_Q5_1] = f##q5_1, [GGML_TYPE_Q8_0] = f##q8_0, [GGML_TYPE_MXFP4] = f##mxfp4, \
+        [GGML_TYPE_Q2_K] = f##q2_K, [GGML_TYPE_Q3_K] = f##q3_K, [GGML_TYPE_Q4_K] = f##q4_K,   \
+        [GGML_TYPE_Q5_K] = f##q5_K, [GGML_TYPE_Q6_K] = f##q6_K                                \
+    }
+
 /* The members of struct isa that this file provides. */
-#define MATMUL_Q_SIMD_MEMBERS                                                       \
-    .gemv = {[GGML_TYPE_F32] = gemv_any,   [GGML_TYPE_F16] = gemv_any,              \
-             [GGML_TYPE_BF16] = gemv_any,  [GGML_TYPE_Q4_0] = gemv_q4_0,            \
-             [GGML_TYPE_Q4_1] = gemv_q4_1, [GGML_TYPE_Q5_0] = gemv_q5_0,            \
-             [GGML_TYPE_Q5_1] = gemv_q5_1, [GGML_TYPE_Q8_0] = gemv_q8_0,            \
-             [GGML_TYPE_Q2_K] = gemv_any,  [GGML_TYPE_Q3_K] = gemv_any,             \
-             [GGML_TYPE_Q4_K] = gemv_q4_K, [GGML_TYPE_Q5_K] = gemv_q5_K,            \
-             [GGML_TYPE_Q6_K] = gemv_q6_K, [GGML_TYPE_MXFP4] = gemv_mxfp4},         \
-    .panel_rows = PANEL_ROWS, .tile_tokens = TILE_TOKENS,                           \
-    .panel = {[GGML_TYPE_F32] = panel_any,   [GGML_TYPE_F16] = panel_any,           \
-              [GGML_TYPE_BF16] = panel_any,  [GGML_TYPE_Q4_0] = panel_q4_0,         \
-              [GGML_TYPE_Q4_1] = panel_q4_1, [GGML_TYPE_Q5_0] = panel_q5_0,         \
-              [GGML_TYPE_Q5_1] = panel_q5_1, [GGML_TYPE_Q8_0] = panel_q8_0,         \
-              [GGML_TYPE_Q2_K] = panel_any,  [GGML_TYPE_Q3_K] = panel_any,          \
-              [GGML_TYPE_Q4_K] = panel_q4_K, [GGML_TYPE_Q5_K] = panel_q5_K,         \
-              [GGML_TYPE_Q6_K] = panel_q6_K, [GGML_TYPE_MXFP4] = panel_mxfp4},      \
-    .tile = tile, .sum_rows = sum_rows, .to_lanes = to_lanes, .fma_loop = fma_loop, \
-    .fma_loop_macs = TILE_TOKENS * TILE_VECS * VEC_FLOATS
+#define MATMUL_Q_SIMD_MEMBERS                                                             \
+    .gemv = OF_EACH_TYPE(gemv_), .panel = OF_EACH_TYPE(panel_), .panel_rows = PANEL_ROWS, \
+    .tile_tokens = TILE_TOKENS, .tile = tile, .sum_rows = sum_rows, .to_lanes = to_lanes, \
+    .fma_loop = fma_loop, .fma_loop_macs = TILE_TOKENS * TILE_VECS * VEC_FLOATS
 
 #endif

@@ -1,0 +1,78 @@
+/* simd.h in portable C, what ops_simd.h needs of it. What each function does: simd_avx512.h. */
+#ifndef SIMD_PORTABLE_H
+#define SIMD_PORTABLE_H
+
+#define SIMD_ROWS 1
+typedef struct {
+    float f[8];
+} vf;
+
+#define VF_EACH(expression)                            \
+    vf r;                                              \
+    for (int i = 0; i < 8; i++) r.f[i] = (expression); \
+    return r
+
+INLINE vf vf_set1(float a) {
+    VF_EACH(a);
+}
+INLINE vf vf_zero(void) {
+    return vf_set1(0);
+}
+INLINE vf vf_load(const float *p) {
+    VF_EACH(p[i]);
+}
+INLINE void vf_store(float *p, vf v) {
+    memcpy(p, v.f, sizeof v.f);
+}
+INLINE vf vf_load_f16(const ggml_half *p) {
+    VF_EACH(fp16_to_fp32(p[i]));
+}
+INLINE void vf_store_f16(ggml_half *p, vf a) {
+    for (int i = 0; i < LANES; i++) p[i] = fp32_to_fp16(a.f[i]);
+}
+INLINE vf vf_fma(vf a, vf b, vf c) {
+    VF_EACH(fmaf(a.f[i], b.f[i], c.f[i]));
+}
+INLINE vf vf_add(vf a, vf b) {
+    VF_EACH(a.f[i] + b.f[i]);
+}
+INLINE vf vf_sub(vf a, vf b) {
+    VF_EACH(a.f[i] - b.f[i]);
+}
+INLINE vf vf_mul(vf a, vf b) {
+    VF_EACH(a.f[i] * b.f[i]);
+}
+INLINE vf vf_div(vf a, vf b) {
+    VF_EACH(a.f[i] / b.f[i]);
+}
+INLINE vf vf_max(vf a, vf b) {
+    VF_EACH(a.f[i] > b.f[i] ? a.f[i] : b.f[i]);
+}
+INLINE vf vf_min(vf a, vf b) {
+    VF_EACH(a.f[i] < b.f[i] ? a.f[i] : b.f[i]);
+}
+INLINE vf vf_keep_ge(vf v, vf x, vf bound) {
+    VF_EACH(x.f[i] >= bound.f[i] ? v.f[i] : 0);
+}
+INLINE float simd_scale2(float v, float magic_n) {
+    uint32_t a, n;
+    memcpy(&a, &v, 4);
+    memcpy(&n, &magic_n, 4);
+    a += n << 23;
+    memcpy(&v, &a, 4);
+    return v;
+}
+INLINE vf vf_scale2(vf v, vf magic_n) {
+    VF_EACH(simd_scale2(v.f[i], magic_n.f[i]));
+}
+INLINE float vf_sum(vf a) {
+    return ((a.f[0] + a.f[4]) + (a.f[2] + a.f[6])) + ((a.f[1] + a.f[5]) + (a.f[3] + a.f[7]));
+}
+INLINE float vf_max_of(vf a) {
+    for (int n = 4; n > 0; n /= 2) { // this order matters if there are NaNs
+        for (int i = 0; i < n; i++) a.f[i] = a.f[i] > a.f[i + n] ? a.f[i] : a.f[i + n];
+    }
+    return a.f[0];
+}
+
+#endif

@@ -568,6 +568,9 @@ static void test_common(const struct isa *isa) {
               "%s: type %u", isa->name, type);
     }
     CHECK(isa_find(isa->name) == isa, "isa_find(%s)", isa->name);
+    float once = isa->fma_loop(1), often = isa->fma_loop(5); // its sums are of ones
+    CHECK(once >= LANES && often == 5 * once, "%s: fma_loop %g, %g", isa->name, (double)once,
+          (double)often);
 }
 
 static void expect_refusal(struct matrix w, const char *text) {

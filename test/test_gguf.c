@@ -856,6 +856,10 @@ static void test_split_broken(void) {
           err.text);
     gguf_close(&g);
     b = part(0);
+    build_str(&b, "split.count", "3");
+    write_part(0, &b);
+    check_open_refused(part_path(0), "split.count: expected an integer, found string");
+    b = part(0);
     build_u16(&b, "split.count", 1); // a whole file, whatever its name says
     write_part(0, &b);
     CHECK(gguf_open(&g, part_path(0), &err) == 0 && g.n_tensors == 2, "one part: %s", err.text);

@@ -355,6 +355,35 @@ static void test_pieces(void) {
     open_good(v);
     check_piece(v, id, false, "\xadń\xc5", 4);
     free_vocab(v);
+    v = make_bpe(); // a space stands for no byte
+    id = add(v, "a b", T_NORMAL, 0);
+    write_arrays(v);
+    open_good(v);
+    check_piece(v, id, false, "a b", 3);
+    free_vocab(v);
+    v = make_spm();
+    int32_t gz = add(v, "<0xGZ>", T_BYTE, 0), fg = add(v, "<0xfg>", T_BYTE, 0);
+    id = add(v, "ก", T_NORMAL, 0); // begins with 0xe0
+    write_arrays(v);
+    open_good(v);
+    check_piece(v, gz, false, "<0xGZ>", 6);
+    check_piece(v, fg, false, "<0xfg>", 6);
+    check_ids(v, "ก", false, IDS(259, id));
+    free_vocab(v);
+}
+
+/* Of one character; of none, which is never found; and one that sorts before all others and begins
+ * none of them, when the one after it is not to be recognised. */
+static void test_odd_specials(void) {
+    struct vocab *v = make_bpe();
+    add(v, "", T_USER, 0);
+    int32_t one = add(v, "\x01", T_USER, 0), two = add(v, "\x02x", T_CONTROL, 0);
+    write_arrays(v);
+    open_good(v);
+    check_ids(v, "\x01", false, IDS(one));
+    check_ids(v, "\x02x", true, IDS(two));
+    check_ids(v, "\x02x", false, IDS(2, 'x'));
+    free_vocab(v);
 }
 
 static void test_ends(void) {
@@ -752,6 +781,7 @@ int main(int argc, char **argv) {
     test_bad_arrays();
     test_bad_ids();
     test_odd();
+    test_odd_specials();
     test_long_special();
     test_long_text();
     test_stop();

@@ -89,9 +89,17 @@ INLINE vi bytes_set1(uint8_t b) {
 
 /* ---------------------------------------------------------------------------------- block types */
 
-INLINE void f32_begin(struct block *b) {
+/* What several types have before their weights: nothing, a scale, a scale and an offset. */
+INLINE void begin_nothing(struct block *b) {
     (void)b;
 }
+INLINE void begin_scale(struct block *b) {
+    b->scale[0] = vf_half(b->p, b->stride);
+}
+INLINE void begin_scale_offset(struct block *b) {
+    vf_half2(b->p, b->stride, &b->scale[0], &b->offset[0]);
+}
+
 INLINE void f32_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vf w[4];
@@ -99,9 +107,6 @@ INLINE void f32_unit(struct block *b, int u, struct sink *s) {
     for (int i = 0; i < 4; i++) emit(s, i, w[i]);
 }
 
-INLINE void f16_begin(struct block *b) {
-    (void)b;
-}
 INLINE void f16_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vf w[4];
@@ -109,9 +114,6 @@ INLINE void f16_unit(struct block *b, int u, struct sink *s) {
     for (int i = 0; i < 4; i++) emit(s, i, w[i]);
 }
 
-INLINE void bf16_begin(struct block *b) {
-    (void)b;
-}
 INLINE void bf16_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vf w[4];
@@ -119,9 +121,6 @@ INLINE void bf16_unit(struct block *b, int u, struct sink *s) {
     for (int i = 0; i < 4; i++) emit(s, i, w[i]);
 }
 
-INLINE void q8_0_begin(struct block *b) {
-    b->scale[0] = vf_half(b->p, b->stride);
-}
 INLINE void q8_0_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     emit_signed(s, 0, vi_load32(b->p + offsetof(block_q8_0, qs), b->stride), b->scale[0]);
@@ -136,27 +135,18 @@ INLINE void mxfp4_unit(struct block *b, int u, struct sink *s) {
     emit_signed(s, 0, vi_lookup(q, mxfp4_values), b->scale[0]);
 }
 
-INLINE void q4_0_begin(struct block *b) {
-    b->scale[0] = vf_half(b->p, b->stride);
-}
 INLINE void q4_0_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vi q = vi_nibbles(b->p + offsetof(block_q4_0, qs), b->stride);
     emit_signed(s, 0, vi_sub8(q, bytes_set1(8)), b->scale[0]);
 }
 
-INLINE void q4_1_begin(struct block *b) {
-    vf_half2(b->p, b->stride, &b->scale[0], &b->offset[0]);
-}
 INLINE void q4_1_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vi q = vi_nibbles(b->p + offsetof(block_q4_1, qs), b->stride);
     emit_unsigned(s, 0, q, b->scale[0], b->offset[0]);
 }
 
-INLINE void q5_0_begin(struct block *b) {
-    b->scale[0] = vf_half(b->p, b->stride);
-}
 INLINE void q5_0_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vi low = vi_nibbles(b->p + offsetof(block_q5_0, qs), b->stride);
@@ -164,9 +154,6 @@ INLINE void q5_0_unit(struct block *b, int u, struct sink *s) {
     emit_signed(s, 0, vi_sub8(vi_or(low, high), bytes_set1(16)), b->scale[0]);
 }
 
-INLINE void q5_1_begin(struct block *b) {
-    vf_half2(b->p, b->stride, &b->scale[0], &b->offset[0]);
-}
 INLINE void q5_1_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vi low = vi_nibbles(b->p + offsetof(block_q5_1, qs), b->stride);
@@ -377,27 +364,27 @@ INLINE void panel_blocks(const struct matrix *w, int64_t row, int n_rows, int64_
     }
 }
 
-#define DEFINE_TYPE(type, len, bytes)                                                             \
+#define DEFINE_TYPE(type, len, bytes, begin)                                                      \
     static void gemv_##type(const struct matrix *w, int64_t row, int n_rows, const float *x,      \
                             float *y) {                                                           \
-        gemv_blocks(w, row, n_rows, x, y, len, bytes, type##_begin, type##_unit);                 \
+        gemv_blocks(w, row, n_rows, x, y, len, bytes, begin, type##_unit);                        \
     }                                                                                             \
     static void panel_##type(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc, \
                              float *panel) {                                                      \
-        panel_blocks(w, row, n_rows, k0, kc, panel, len, bytes, type##_begin, type##_unit);       \
+        panel_blocks(w, row, n_rows, k0, kc, panel, len, bytes, begin, type##_unit);              \
     }
 
-DEFINE_TYPE(q8_0, QK, sizeof(block_q8_0))
-DEFINE_TYPE(q4_0, QK, sizeof(block_q4_0))
-DEFINE_TYPE(q4_1, QK, sizeof(block_q4_1))
-DEFINE_TYPE(q5_0, QK, sizeof(block_q5_0))
-DEFINE_TYPE(q5_1, QK, sizeof(block_q5_1))
-DEFINE_TYPE(mxfp4, QK, sizeof(block_mxfp4))
-DEFINE_TYPE(q2_K, QK_K, sizeof(block_q2_K))
-DEFINE_TYPE(q3_K, QK_K, sizeof(block_q3_K))
-DEFINE_TYPE(q4_K, QK_K, sizeof(block_q4_K))
-DEFINE_TYPE(q5_K, QK_K, sizeof(block_q5_K))
-DEFINE_TYPE(q6_K, QK_K, sizeof(block_q6_K))
+DEFINE_TYPE(q8_0, QK, sizeof(block_q8_0), begin_scale)
+DEFINE_TYPE(q4_0, QK, sizeof(block_q4_0), begin_scale)
+DEFINE_TYPE(q4_1, QK, sizeof(block_q4_1), begin_scale_offset)
+DEFINE_TYPE(q5_0, QK, sizeof(block_q5_0), begin_scale)
+DEFINE_TYPE(q5_1, QK, sizeof(block_q5_1), begin_scale_offset)
+DEFINE_TYPE(mxfp4, QK, sizeof(block_mxfp4), mxfp4_begin)
+DEFINE_TYPE(q2_K, QK_K, sizeof(block_q2_K), q2_K_begin)
+DEFINE_TYPE(q3_K, QK_K, sizeof(block_q3_K), q3_K_begin)
+DEFINE_TYPE(q4_K, QK_K, sizeof(block_q4_K), q4_K_begin)
+DEFINE_TYPE(q5_K, QK_K, sizeof(block_q5_K), q5_K_begin)
+DEFINE_TYPE(q6_K, QK_K, sizeof(block_q6_K), q6_K_begin)
 
 /* Rows of F32, F16 and BF16 that are no multiple of 32: KC columns at a time are dequantized into a
  * buffer in L1, the end padded with zeros. */
@@ -450,7 +437,7 @@ static void panel_odd(const struct matrix *w, int64_t row, int n_rows, int64_t k
         if (w->n_cols % LANE_GROUP != 0) {                                                        \
             gemv_odd(w, row, n_rows, x, y);                                                       \
         } else {                                                                                  \
-            gemv_blocks(w, row, n_rows, x, y, LANE_GROUP, LANE_GROUP *(bytes), type##_begin,      \
+            gemv_blocks(w, row, n_rows, x, y, LANE_GROUP, LANE_GROUP *(bytes), begin_nothing,     \
                         type##_unit);                                                             \
         }                                                                                         \
     }                                                                                             \
@@ -460,7 +447,7 @@ static void panel_odd(const struct matrix *w, int64_t row, int n_rows, int64_t k
             panel_odd(w, row, n_rows, k0, kc, panel);                                             \
         } else {                                                                                  \
             panel_blocks(w, row, n_rows, k0, kc, panel, LANE_GROUP, LANE_GROUP *(bytes),          \
-                         type##_begin, type##_unit);                                              \
+                         begin_nothing, type##_unit);                                             \
         }                                                                                         \
     }
 

@@ -42,8 +42,8 @@ LDFLAGS += -static
 endif
 
 # Everything but the two programs' mains.
-LIB := chat error gguf matmul_q matmul_q_avx2 matmul_q_avx512 matmul_q_neon model ops pretokenize \
-       quant sampler string_index threads tokenizer transformer
+LIB := $(patsubst %.c,%,$(filter-out run.c quantize.c,$(wildcard *.c families/*.c steps/*.c simd/*.c)))
+SOURCES := $(wildcard *.c cli/*.c families/*.c steps/*.c simd/*.c)
 LIB_OBJ := $(LIB:%=$(BUILD)/%.o)
 TESTS := $(patsubst test/%.c,%,$(wildcard test/test_*.c))
 FUZZERS := $(filter-out fuzz_main,$(patsubst test/%.c,%,$(wildcard test/fuzz_*.c)))
@@ -59,8 +59,8 @@ endif
 run quantize: %: $(BUILD)/%
 	$(call SHOW,cp)cp $< $@
 
-MODES_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard run_*.c))
-$(BUILD)/run $(BUILD)/test/fuzz_options: $(MODES_OBJ)
+CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/*.c))
+$(BUILD)/run $(BUILD)/test/fuzz_options: $(CLI_OBJ)
 $(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ)
 	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
@@ -85,7 +85,7 @@ $(BUILD)/test/faults.so: test/faults.c Makefile | $(BUILD)/test
 	$(call SHOW,ld)$(CC) -std=gnu11 $(WARN) $(OPT) -g -shared -fPIC $< -o $@
 
 $(BUILD)/test:
-	@mkdir -p $@
+	@mkdir -p $@ $(BUILD)/cli $(BUILD)/families $(BUILD)/steps $(BUILD)/simd
 
 demo: all
 	./run demo/tales-Q5_K_M.gguf -p "Once upon a time" -n 200 --temp 0.7 --top-k 40 --top-p 0.9 -s 1
@@ -109,8 +109,8 @@ GCOV ?= gcov
 coverage:
 	rm -f build/coverage/*.gcda build/coverage/test/*.gcda
 	-$(MAKE) CONFIG=coverage test
-	$(GCOV) -n -o build/coverage $(LIB:%=%.c) quantize.c $(wildcard run*.c) 2>/dev/null | \
-	    awk -F "['%: ]+" '/^File/ { file = $$2 } /^Lines/ && file ~ /^[a-z0-9_]*\.c$$/ { \
+	$(GCOV) -n -o build/coverage $(LIB:%=%.c) quantize.c run.c $(wildcard cli/*.c) 2>/dev/null | \
+	    awk -F "['%: ]+" '/^File/ { file = $$2 } /^Lines/ && file ~ /^[a-z0-9_\/]*\.c$$/ { \
 	        printf "%-20s %6.2f %% of %5d lines\n", file, $$3, $$5; file = "" }' | sort
 
 # What libFuzzer finds is kept in build/fuzz/NAME.corpus; an input that fails is written beside it.
@@ -131,12 +131,12 @@ ANALYZER := -fanalyzer -Werror -Wno-analyzer-malloc-leak -Wno-analyzer-use-of-un
 
 analyze:
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --library=posix -I. \
-	    --suppressions-list=.cppcheck --error-exitcode=1 *.c
-	clang-tidy --quiet --warnings-as-errors='*' *.c -- -std=gnu11
-	for f in *.c; do gcc -std=gnu11 -O1 $(ANALYZER) -c $$f -o /dev/null || exit 1; done
+	    --suppressions-list=.cppcheck --error-exitcode=1 $(SOURCES)
+	clang-tidy --quiet --warnings-as-errors='*' $(SOURCES) -- -std=gnu11
+	for f in $(SOURCES); do gcc -std=gnu11 -O1 $(ANALYZER) -c $$f -o /dev/null || exit 1; done
 
 format:
-	clang-format -i *.c *.h test/*.c test/*.h
+	clang-format -i $(SOURCES) $(wildcard *.h */*.h test/*.c)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
@@ -147,4 +147,4 @@ clean:
 	rm -rf build run quantize
 
 .SECONDARY:
--include $(wildcard $(BUILD)/*.d $(BUILD)/test/*.d)
+-include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d)

@@ -634,7 +634,9 @@ int chat_render(const struct chat_format *f, const struct chat_message *messages
     *out = NULL;
     size_t len = write_conversation(f, messages, n, add_assistant, NULL);
     char *text = len < TOO_LONG ? malloc(len + 1) : NULL;
-    if (!text) return error_set(err, "chat: out of memory for a conversation of %zu bytes", len);
+    if (!text)
+        return error_set(err, KQ_NO_MEMORY, "chat: out of memory for a conversation of %zu bytes",
+                         len);
     write_conversation(f, messages, n, add_assistant, text);
     text[len] = '\0';
     *out = text;

@@ -4,8 +4,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-int error_format(struct error *err, const char *format, ...) {
+int error_format(struct error *err, enum kq_status status, const char *format, ...) {
     if (!err) return -1;
+    err->status = status;
     va_list args;
     va_start(args, format);
     vsnprintf(err->text, sizeof err->text, format, args);

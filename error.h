@@ -1,5 +1,6 @@
-/* How bad input is reported: the function that finds it fills a message and returns -1, every
- * caller hands the -1 up, and run.c prints the message. Library files neither print nor exit. */
+/* How bad input is reported: the function that finds it fills a status and a message and returns
+ * -1, every caller hands the -1 up, and cli/ prints the message. Library files neither print nor
+ * exit. */
 #ifndef ERROR_H
 #define ERROR_H
 
@@ -9,16 +10,31 @@
 #define PRINTF_LIKE(at, first)
 #endif
 
+/* What kind of thing went wrong, for callers that act on it. */
+enum kq_status {
+    KQ_OK = 0,
+    KQ_BAD_FILE,     // a file is not what it claims to be
+    KQ_UNSUPPORTED,  // a good file that this engine cannot run
+    KQ_NO_MEMORY,    // or no threads, no address space
+    KQ_FULL,         // no room left: a context, a buffer of the caller's
+    KQ_INTERRUPTED,  // the stop flag was set
+    KQ_BAD_ARGUMENT, // what the caller asked for makes no sense
+    KQ_NOT_FINITE,   // the model computed a NaN or an infinity
+    KQ_IO            // a file could not be read or written; a missing one, too
+};
+
 struct error {
+    enum kq_status status;
     char text[512]; // one sentence without a newline: what, where, expected, found
 };
 
-/* Formats the message (cut to fit) and gives -1, so that `return error_set(err, ...)` reads as one
- * act. Control characters (below 0x20, 0x7f, U+0080 to U+009f) become '?': names in files are
- * hostile and end up on a terminal. `err` may be NULL. */
-#define error_set(err, ...) error_result(error_format(err, __VA_ARGS__))
+/* Sets the status, formats the message (cut to fit) and gives -1, so that `return error_set(err,
+ * KQ_..., ...)` reads as one act. Control characters (below 0x20, 0x7f, U+0080 to U+009f) become
+ * '?': names in files are hostile and end up on a terminal. `err` may be NULL. */
+#define error_set(err, status, ...) error_result(error_format(err, status, __VA_ARGS__))
 
-int error_format(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+int error_format(struct error *err, enum kq_status status, const char *format, ...)
+    PRINTF_LIKE(3, 4);
 
 /* Here, so that compilers and analysers of every file see what an error gives. */
 static inline int error_result(int result) {

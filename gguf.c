@@ -128,10 +128,11 @@ PRINTF_LIKE(2, 3) static int fail(const struct reader *r, const char *format, ..
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    if (!r->kind) return error_set(r->err, "%s", what);
-    if (!r->name.data) return error_set(r->err, "%s %zu: %s", r->kind, r->i, what);
+    if (!r->kind) return error_set(r->err, KQ_BAD_FILE, "%s", what);
+    if (!r->name.data) return error_set(r->err, KQ_BAD_FILE, "%s %zu: %s", r->kind, r->i, what);
     int len = r->name.len < 100 ? (int)r->name.len : 100;
-    return error_set(r->err, "%.*s%s: %s", len, r->name.data, r->name.len > 100 ? "..." : "", what);
+    return error_set(r->err, KQ_BAD_FILE, "%.*s%s: %s", len, r->name.data,
+                     r->name.len > 100 ? "..." : "", what);
 }
 
 /* The next n bytes, or NULL with an error that says what they were to be. */
@@ -202,11 +203,13 @@ static int read_header(struct reader *r, uint64_t *n_kv, uint64_t *n_tensors, ui
     r->pos = 4;
     if (take_u32(r, version, "the version") != 0) return -1;
     if (*version != 0 && (*version & 0xffff) == 0) {
-        return fail(r, "a big-endian GGUF file (version 0x%08x): little-endian is expected",
-                    (unsigned)*version);
+        return error_set(r->err, KQ_UNSUPPORTED,
+                         "a big-endian GGUF file (version 0x%08x): little-endian is expected",
+                         (unsigned)*version);
     }
     if (*version != 2 && *version != 3) {
-        return fail(r, "GGUF version %u is not supported, expected 2 or 3", (unsigned)*version);
+        return error_set(r->err, KQ_UNSUPPORTED,
+                         "GGUF version %u is not supported, expected 2 or 3", (unsigned)*version);
     }
     if (take_u64(r, n_tensors, "n_tensors") != 0 || take_u64(r, n_kv, "n_kv") != 0) return -1;
     size_t remain = r->size - r->pos;
@@ -279,7 +282,7 @@ static int read_kv(struct reader *r, struct gguf_kv *kv) {
 /* Sorts the keys for gguf_find and refuses a key that occurs twice. */
 static int index_keys(struct gguf *g, const struct reader *r) {
     const struct gguf_kv **sorted = calloc(g->n_kv + 1, sizeof *sorted);
-    if (!sorted) return fail(r, "out of memory for %zu keys", g->n_kv);
+    if (!sorted) return error_set(r->err, KQ_NO_MEMORY, "out of memory for %zu keys", g->n_kv);
     g->index->kv = sorted;
     for (size_t i = 0; i < g->n_kv; i++) sorted[i] = &g->kv[i];
     qsort(sorted, g->n_kv, sizeof *sorted, kv_compare);
@@ -295,7 +298,9 @@ static int index_keys(struct gguf *g, const struct reader *r) {
 
 static int read_keys(struct reader *r, struct gguf *g, uint64_t n_kv) {
     g->kv = calloc((size_t)n_kv + 1, sizeof *g->kv);
-    if (!g->kv) return fail(r, "out of memory for %llu keys", (unsigned long long)n_kv);
+    if (!g->kv)
+        return error_set(r->err, KQ_NO_MEMORY, "out of memory for %llu keys",
+                         (unsigned long long)n_kv);
     g->n_kv = (size_t)n_kv;
     r->kind = "key";
     for (r->i = 0; r->i < g->n_kv; r->i++) {
@@ -413,7 +418,8 @@ static int place_tensor(struct reader *r, const struct gguf *g, struct gguf_tens
  * tensors by the file's length: nothing that is computed from shapes can outgrow it. */
 static int check_overlap(const struct reader *r, const struct gguf *g) {
     const struct gguf_tensor **sorted = calloc(g->n_tensors + 1, sizeof *sorted);
-    if (!sorted) return fail(r, "out of memory for %zu tensors", g->n_tensors);
+    if (!sorted)
+        return error_set(r->err, KQ_NO_MEMORY, "out of memory for %zu tensors", g->n_tensors);
     size_t n = 0;
     for (size_t i = 0; i < g->n_tensors; i++) {
         if (g->tensors[i].nbytes > 0) sorted[n++] = &g->tensors[i];
@@ -423,8 +429,8 @@ static int check_overlap(const struct reader *r, const struct gguf *g) {
     for (size_t i = 1; i < n && result == 0; i++) {
         const uint8_t *end = (const uint8_t *)sorted[i - 1]->data + sorted[i - 1]->nbytes;
         if (end > (const uint8_t *)sorted[i]->data) {
-            result = error_set(r->err, "%s and %s overlap in the file", sorted[i - 1]->name,
-                               sorted[i]->name);
+            result = error_set(r->err, KQ_BAD_FILE, "%s and %s overlap in the file",
+                               sorted[i - 1]->name, sorted[i]->name);
         }
     }
     free(sorted);
@@ -438,7 +444,7 @@ static int read_tensors(struct reader *r, struct gguf *g, uint64_t n_tensors) {
     g->maps->names = calloc(n + 1, sizeof *g->maps->names);
     int result = -1;
     if (!offsets || !g->tensors || !g->maps->names) {
-        fail(r, "out of memory for %zu tensors", n);
+        error_set(r->err, KQ_NO_MEMORY, "out of memory for %zu tensors", n);
         goto done;
     }
     g->n_tensors = n;
@@ -459,13 +465,14 @@ done:
 /* Sorts the tensors for gguf_find_tensor and refuses a name that occurs twice. */
 static int index_tensors(struct gguf *g, struct error *err) {
     const struct gguf_tensor **sorted = calloc(g->n_tensors + 1, sizeof *sorted);
-    if (!sorted) return error_set(err, "out of memory for %zu tensors", g->n_tensors);
+    if (!sorted) return error_set(err, KQ_NO_MEMORY, "out of memory for %zu tensors", g->n_tensors);
     g->index->tensors = sorted;
     for (size_t i = 0; i < g->n_tensors; i++) sorted[i] = &g->tensors[i];
     qsort(sorted, g->n_tensors, sizeof *sorted, tensor_compare);
     for (size_t i = 1; i < g->n_tensors; i++) {
         if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0) {
-            return error_set(err, "%s: the tensor's name occurs twice", sorted[i]->name);
+            return error_set(err, KQ_BAD_FILE, "%s: the tensor's name occurs twice",
+                             sorted[i]->name);
         }
     }
     return 0;
@@ -478,7 +485,8 @@ static int read_alignment(struct gguf *g, struct error *err) {
     uint32_t alignment = 32;
     if (gguf_get_u32(g, "general.alignment", &alignment, err) < 0) return -1;
     if (alignment < 8 || (alignment & (alignment - 1)) != 0) {
-        return error_set(err, "general.alignment is %u, expected a power of two from 8 on",
+        return error_set(err, KQ_BAD_FILE,
+                         "general.alignment is %u, expected a power of two from 8 on",
                          (unsigned)alignment);
     }
     g->alignment = alignment;
@@ -493,7 +501,7 @@ static int parse_part(struct gguf *g, struct gguf_map map, const void *buf, stru
     g->index = calloc(1, sizeof *g->index);
     if (!g->maps || !g->index) {
         if (map.addr) munmap(map.addr, map.len);
-        return error_set(err, "out of memory");
+        return error_set(err, KQ_NO_MEMORY, "out of memory");
     }
     g->maps[0] = map;
     g->n_maps = 1;
@@ -516,20 +524,24 @@ int gguf_parse(struct gguf *g, const void *buf, size_t size, struct error *err) 
 static int map_fd(int fd, const char *path, struct gguf_map *map, struct error *err) {
     struct stat st;
     if (fstat(fd, &st) != 0)
-        return error_set(err, "cannot examine %.300s: %s", path, strerror(errno));
-    if (S_ISDIR(st.st_mode)) return error_set(err, "%.300s is a directory, expected a file", path);
+        return error_set(err, KQ_IO, "cannot examine %.300s: %s", path, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        return error_set(err, KQ_IO, "%.300s is a directory, expected a file", path);
     if (!S_ISREG(st.st_mode)) {
-        return error_set(err, "%.300s is a device or a pipe, expected a file", path);
+        return error_set(err, KQ_IO, "%.300s is a device or a pipe, expected a file", path);
     }
-    if (st.st_size <= 0) return error_set(err, "%.300s is empty, expected a GGUF file", path);
+    if (st.st_size <= 0)
+        return error_set(err, KQ_BAD_FILE, "%.300s is empty, expected a GGUF file", path);
     if ((uintmax_t)st.st_size > SIZE_MAX) {
-        return error_set(err, "%.300s is too large for this machine's addresses", path);
+        return error_set(err, KQ_NO_MEMORY, "%.300s is too large for this machine's addresses",
+                         path);
     }
     map->len = (size_t)st.st_size;
     map->device = st.st_dev;
     map->inode = st.st_ino;
     void *addr = mmap(NULL, map->len, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (addr == MAP_FAILED) return error_set(err, "cannot map %.300s: %s", path, strerror(errno));
+    if (addr == MAP_FAILED)
+        return error_set(err, KQ_IO, "cannot map %.300s: %s", path, strerror(errno));
     map->addr = addr;
     return 0;
 }
@@ -539,13 +551,13 @@ static int open_part(struct gguf *g, const char *path, struct error *err) {
     struct gguf_map map = {0};
     *g = (struct gguf){0};
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0) return error_set(err, "cannot open %.300s: %s", path, strerror(errno));
+    if (fd < 0) return error_set(err, KQ_IO, "cannot open %.300s: %s", path, strerror(errno));
     int result = map_fd(fd, path, &map, err);
     close(fd);
     if (result != 0) return -1;
-    struct error inner = {""};
+    struct error inner = {0};
     if (parse_part(g, map, map.addr, &inner) == 0) return 0;
-    return error_set(err, "%.200s: %s", path, inner.text);
+    return error_set(err, inner.status, "%.200s: %s", path, inner.text);
 }
 
 /* Moves the part's tensors and its map to the end of g's. */
@@ -555,7 +567,7 @@ static int append_part(struct gguf *g, struct gguf *part, struct error *err) {
     if (tensors) g->tensors = tensors;
     struct gguf_map *maps = realloc(g->maps, (g->n_maps + 1) * sizeof *maps);
     if (maps) g->maps = maps;
-    if (!tensors || !maps) return error_set(err, "out of memory for %zu tensors", n);
+    if (!tensors || !maps) return error_set(err, KQ_NO_MEMORY, "out of memory for %zu tensors", n);
     memcpy(tensors + g->n_tensors, part->tensors, part->n_tensors * sizeof *tensors);
     g->n_tensors = n;
     g->maps[g->n_maps++] = part->maps[0];
@@ -570,10 +582,12 @@ static int check_part(const struct gguf *part, const char *path, uint32_t no, ui
     uint32_t part_no = 0, part_count = count;
     int found = gguf_get_u32(part, "split.no", &part_no, err);
     if (found < 0 || gguf_get_u32(part, "split.count", &part_count, err) < 0) return -1;
-    if (!found) return error_set(err, "%.300s has no split.no, expected %u", path, (unsigned)no);
+    if (!found)
+        return error_set(err, KQ_BAD_FILE, "%.300s has no split.no, expected %u", path,
+                         (unsigned)no);
     if (part_no == no && part_count == count) return 0;
-    return error_set(err, "%.300s: expected split.no %u of %u, found %u of %u", path, (unsigned)no,
-                     (unsigned)count, (unsigned)part_no, (unsigned)part_count);
+    return error_set(err, KQ_BAD_FILE, "%.300s: expected split.no %u of %u, found %u of %u", path,
+                     (unsigned)no, (unsigned)count, (unsigned)part_no, (unsigned)part_count);
 }
 
 /* Opens the part and moves it into g. */
@@ -598,11 +612,12 @@ static int open_other_parts(struct gguf *g, const char *path, uint32_t count, st
     part_suffix(suffix, 0, count);
     size_t len = strlen(path), suffix_len = strlen(suffix);
     if (len < suffix_len || strcmp(path + len - suffix_len, suffix) != 0) {
-        return error_set(err, "%.300s is the first of %u parts, its name must end in %s", path,
+        return error_set(err, KQ_BAD_FILE,
+                         "%.300s is the first of %u parts, its name must end in %s", path,
                          (unsigned)count, suffix);
     }
     char *name = malloc(len + 1);
-    if (!name) return error_set(err, "out of memory");
+    if (!name) return error_set(err, KQ_NO_MEMORY, "out of memory");
     memcpy(name, path, len + 1);
     int result = 0;
     for (uint32_t i = 1; i < count && result == 0; i++) {
@@ -622,18 +637,20 @@ static int open_split(struct gguf *g, const char *path, struct error *err) {
     if (count <= 1) return 0;
     if (gguf_get_u32(g, "split.no", &no, err) < 0) return -1;
     if (no != 0) {
-        return error_set(err, "%.300s is part %u of %u: open the first part", path,
+        return error_set(err, KQ_BAD_ARGUMENT, "%.300s is part %u of %u: open the first part", path,
                          (unsigned)no + 1, (unsigned)count);
     }
     if (count > MAX_PARTS) {
-        return error_set(err, "%.300s: split.count is %u, at most %d parts are possible", path,
+        return error_set(err, KQ_BAD_FILE,
+                         "%.300s: split.count is %u, at most %d parts are possible", path,
                          (unsigned)count, MAX_PARTS);
     }
     if (open_other_parts(g, path, count, err) != 0) return -1;
     uint32_t n_tensors = 0;
     int found = gguf_get_u32(g, "split.tensors.count", &n_tensors, err);
     if (found > 0 && n_tensors != g->n_tensors) {
-        return error_set(err, "%.300s: split.tensors.count is %u, the %u parts have %zu", path,
+        return error_set(err, KQ_BAD_FILE,
+                         "%.300s: split.tensors.count is %u, the %u parts have %zu", path,
                          (unsigned)n_tensors, (unsigned)count, g->n_tensors);
     }
     return found < 0 ? -1 : 0;
@@ -698,7 +715,7 @@ static int find_scalar(const struct gguf *g, const char *key, enum value_class c
     *kv = gguf_find(g, key);
     if (!*kv) return 0;
     if (value_table[(*kv)->type].class == class) return 1;
-    return error_set(err, "%s: expected %s, found %s%s", key, expected,
+    return error_set(err, KQ_BAD_FILE, "%s: expected %s, found %s%s", key, expected,
                      (*kv)->type == GGUF_ARRAY ? "array of " : "",
                      gguf_type_name((*kv)->elem_type));
 }
@@ -709,7 +726,8 @@ int gguf_get_u32(const struct gguf *g, const char *key, uint32_t *value, struct 
     if (found <= 0) return found;
     int64_t v = gguf_int_at(kv, 0);
     if (v < 0 || v > UINT32_MAX) {
-        return error_set(err, "%s: %lld does not fit, expected 0 to 4294967295", key, (long long)v);
+        return error_set(err, KQ_BAD_FILE, "%s: %lld does not fit, expected 0 to 4294967295", key,
+                         (long long)v);
     }
     *value = (uint32_t)v;
     return 1;
@@ -721,7 +739,7 @@ int gguf_get_f32(const struct gguf *g, const char *key, float *value, struct err
     if (found <= 0) return found;
     double v = gguf_f32_at(kv, 0);
     if (isfinite(v) && fabs(v) > (double)FLT_MAX) {
-        return error_set(err, "%s: %g does not fit a 32-bit float", key, v);
+        return error_set(err, KQ_BAD_FILE, "%s: %g does not fit a 32-bit float", key, v);
     }
     *value = (float)v;
     return 1;
@@ -751,8 +769,9 @@ int gguf_get_array(const struct gguf *g, const char *key, enum gguf_type elem_ty
     if (!kv) return 0;
     enum value_class class = value_table[elem_type].class;
     if (kv->type != GGUF_ARRAY || value_table[kv->elem_type].class != class) {
-        return error_set(err, "%s: expected an array of %s, found %s%s", key, plural[class],
-                         kv->type == GGUF_ARRAY ? "array of " : "", gguf_type_name(kv->elem_type));
+        return error_set(err, KQ_BAD_FILE, "%s: expected an array of %s, found %s%s", key,
+                         plural[class], kv->type == GGUF_ARRAY ? "array of " : "",
+                         gguf_type_name(kv->elem_type));
     }
     *array = kv;
     return 1;

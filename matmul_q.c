@@ -139,7 +139,8 @@ int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads
     if (m->x && m->work) return 0;
     size_t needed = m->scratch_bytes;
     matmul_close(m);
-    return error_set(err, "out of memory: products of %d tokens with %lld columns need %zu bytes",
+    return error_set(err, KQ_NO_MEMORY,
+                     "out of memory: products of %d tokens with %lld columns need %zu bytes",
                      max_tokens, (long long)max_cols, needed);
 }
 
@@ -152,13 +153,14 @@ void matmul_close(struct matmul *m) {
 bool matmul_supports(const struct matrix *w, const char *name, struct error *err) {
     const struct ggml_type_info *t = ggml_type_info(w->type);
     if (!dequantize_supported(w->type)) {
-        error_set(err, "%s: type %s (%u) is not one this engine computes with", name,
-                  t ? t->name : "unknown", (unsigned)w->type);
+        error_set(err, KQ_UNSUPPORTED, "%s: type %s (%u) is not one this engine computes with",
+                  name, t ? t->name : "unknown", (unsigned)w->type);
         return false;
     }
     size_t align = w->type == GGML_TYPE_F32 ? 4 : 2;
     if ((uintptr_t)w->data % align != 0) {
-        error_set(err, "%s: data at an address that is no multiple of %zu", name, align);
+        error_set(err, KQ_BAD_FILE, "%s: data at an address that is no multiple of %zu", name,
+                  align);
         return false;
     }
     return true;

@@ -17,7 +17,7 @@
 #ifndef MATMUL_Q_H
 #define MATMUL_Q_H
 
-#include "isa.h"
+#include "simd/isa.h"
 #include "threads.h"
 
 /* Everything a product needs besides its operands: made once, shared by all products of a model. */

@@ -92,14 +92,14 @@ static int find_family(struct model *m, const struct gguf *g, struct error *err)
     struct gguf_str arch;
     int found = gguf_get_str(g, "general.architecture", &arch, err);
     if (found < 0) return -1;
-    if (!found) return error_set(err, "general.architecture is missing: not a model");
+    if (!found) return error_set(err, KQ_BAD_FILE, "general.architecture is missing: not a model");
     for (size_t i = 0; i < N_FAMILIES; i++) {
         if (gguf_str_eq(arch, families[i].arch)) m->family = &families[i];
     }
     if (m->family) return 0;
     char known[400];
     model_families(known, sizeof known);
-    return error_set(err, "general.architecture is \"%.*s\"; this engine runs %s",
+    return error_set(err, KQ_UNSUPPORTED, "general.architecture is \"%.*s\"; this engine runs %s",
                      (int)(arch.len < 64 ? arch.len : 64), arch.data, known);
 }
 
@@ -135,19 +135,20 @@ static int read_count(const struct model *m, const struct gguf *g, const char *n
         if (gguf_get_array(g, key.text, GGUF_INT32, &kv, err) < 0) return -1;
         for (uint64_t i = 0; i < kv->n; i++) {
             if (gguf_int_at(kv, i) != gguf_int_at(kv, 0)) {
-                return error_set(err, "%s differs from layer to layer, which is not supported",
+                return error_set(err, KQ_UNSUPPORTED,
+                                 "%s differs from layer to layer, which is not supported",
                                  key.text);
             }
         }
-        if (kv->n == 0) return error_set(err, "%s is an empty array", key.text);
+        if (kv->n == 0) return error_set(err, KQ_BAD_FILE, "%s is an empty array", key.text);
         count = gguf_int_at(kv, 0);
     } else {
         if (gguf_get_u32(g, key.text, &u, err) < 0) return -1;
         count = u;
     }
     if (count < least || count > MAX_COUNT) {
-        return error_set(err, "%s is %lld, expected %d to %d", key.text, (long long)count, least,
-                         MAX_COUNT);
+        return error_set(err, KQ_BAD_FILE, "%s is %lld, expected %d to %d", key.text,
+                         (long long)count, least, MAX_COUNT);
     }
     *value = (int)count;
     return 0;
@@ -157,7 +158,7 @@ static int need_count(const struct model *m, const struct gguf *g, const char *n
                       struct error *err) {
     *value = 0;
     if (read_count(m, g, name, 1, value, err) < 0) return -1;
-    if (*value == 0) return error_set(err, "%s is missing", key_of(m, name).text);
+    if (*value == 0) return error_set(err, KQ_BAD_FILE, "%s is missing", key_of(m, name).text);
     return 0;
 }
 
@@ -166,8 +167,8 @@ static int read_f32(const struct model *m, const struct gguf *g, const char *nam
     struct key key = key_of(m, name);
     if (gguf_get_f32(g, key.text, value, err) < 0) return -1;
     if (!(*value >= least) || !isfinite(*value)) {
-        return error_set(err, "%s is %g, expected a number from %g on", key.text, (double)*value,
-                         (double)least);
+        return error_set(err, KQ_BAD_FILE, "%s is %g, expected a number from %g on", key.text,
+                         (double)*value, (double)least);
     }
     return 0;
 }
@@ -186,7 +187,7 @@ static int read_windows(struct model *m, const struct gguf *g, struct error *err
     if (!kv || kv->type != GGUF_ARRAY) return read_count(m, g, pattern, 1, &hp->swa_period, err);
     if (gguf_get_array(g, key.text, GGUF_BOOL, &hp->swa_layers, err) < 0) return -1;
     if (kv->n >= (uint64_t)hp->n_layer) return 0;
-    return error_set(err, "%s: has %llu entries, the model has %d layers", key.text,
+    return error_set(err, KQ_BAD_FILE, "%s: has %llu entries, the model has %d layers", key.text,
                      (unsigned long long)kv->n, hp->n_layer);
 }
 
@@ -206,15 +207,15 @@ static int read_attention(struct model *m, const struct gguf *g, struct error *e
         return -1;
     }
     if (hp->rms_eps < 0) {
-        return error_set(err, "%s is missing or negative",
+        return error_set(err, KQ_BAD_FILE, "%s is missing or negative",
                          key_of(m, "attention.layer_norm_rms_epsilon").text);
     }
     if (hp->head_dim_k < 1) {
-        return error_set(err, "%s: %d heads for an embedding of %d",
+        return error_set(err, KQ_BAD_FILE, "%s: %d heads for an embedding of %d",
                          key_of(m, "attention.head_count").text, hp->n_head, hp->n_embd);
     }
     if (hp->n_head % hp->n_head_kv != 0) {
-        return error_set(err, "%s is %d, which does not divide the %d query heads",
+        return error_set(err, KQ_BAD_FILE, "%s is %d, which does not divide the %d query heads",
                          key_of(m, "attention.head_count_kv").text, hp->n_head_kv, hp->n_head);
     }
     float dims = (float)(hp->n_layer == m->family->scale_by_embd_at ? hp->n_embd / hp->n_head
@@ -254,11 +255,11 @@ static int read_rope(struct model *m, const struct gguf *g, struct error *err) {
     hp->rope_base_swa = m->family->rope_base_swa > 0 ? m->family->rope_base_swa : hp->rope_base;
     if (read_f32(m, g, "rope.freq_base_swa", 0, &hp->rope_base_swa, err) < 0) return -1;
     if (hp->rope_dim > hp->head_dim_k || hp->rope_dim % 2 != 0) {
-        return error_set(err, "%s is %d, expected an even number up to the head's %d",
+        return error_set(err, KQ_BAD_FILE, "%s is %d, expected an even number up to the head's %d",
                          key_of(m, "rope.dimension_count").text, hp->rope_dim, hp->head_dim_k);
     }
     if (!(hp->rope_base > 0) || !(hp->rope_base_swa > 0)) {
-        return error_set(err, "%s is not above 0", key_of(m, "rope.freq_base").text);
+        return error_set(err, KQ_BAD_FILE, "%s is not above 0", key_of(m, "rope.freq_base").text);
     }
     if (!type.data) {
         hp->rope_scaling = hp->rope_factor > 0 ? ROPE_LINEAR : ROPE_NONE;
@@ -270,7 +271,7 @@ static int read_rope(struct model *m, const struct gguf *g, struct error *err) {
             return 0;
         }
     }
-    return error_set(err, "%s is \"%.*s\", expected none, linear, yarn or longrope",
+    return error_set(err, KQ_UNSUPPORTED, "%s is \"%.*s\", expected none, linear, yarn or longrope",
                      key_of(m, "rope.scaling.type").text, (int)(type.len < 64 ? type.len : 64),
                      type.data);
 }
@@ -304,15 +305,15 @@ static int read_hparams(struct model *m, const struct gguf *g, struct error *err
     if (m->family->scales && read_scales(m, g, err) < 0) return -1;
     if (hp->n_expert == 0) hp->n_expert_used = 0;
     if (hp->n_expert > MAX_EXPERTS) {
-        return error_set(err, "%s is %d, at most %d are supported", key_of(m, "expert_count").text,
-                         hp->n_expert, MAX_EXPERTS);
+        return error_set(err, KQ_UNSUPPORTED, "%s is %d, at most %d are supported",
+                         key_of(m, "expert_count").text, hp->n_expert, MAX_EXPERTS);
     }
     if (hp->n_expert > 0 && (hp->n_expert_used < 1 || hp->n_expert_used > hp->n_expert)) {
-        return error_set(err, "%s is %d of %d experts", key_of(m, "expert_used_count").text,
-                         hp->n_expert_used, hp->n_expert);
+        return error_set(err, KQ_BAD_FILE, "%s is %d of %d experts",
+                         key_of(m, "expert_used_count").text, hp->n_expert_used, hp->n_expert);
     }
     if ((uint64_t)hp->n_layer > g->n_tensors) {
-        return error_set(err, "%s is %d, but the file has %zu tensors",
+        return error_set(err, KQ_BAD_FILE, "%s is %d, but the file has %zu tensors",
                          key_of(m, "block_count").text, hp->n_layer, g->n_tensors);
     }
     return 0;
@@ -338,7 +339,7 @@ static const struct gguf_tensor *bind_tensor(struct binder *b, const char *forma
     const struct gguf_tensor *t = gguf_find_tensor(b->g, name);
     if (t) b->bound[t - b->g->tensors] = true;
     if (t || need == OPTIONAL) return t;
-    error_set(b->err, "tensor %s is missing", name);
+    error_set(b->err, KQ_BAD_FILE, "tensor %s is missing", name);
     b->failed = true;
     return NULL;
 }
@@ -346,8 +347,8 @@ static const struct gguf_tensor *bind_tensor(struct binder *b, const char *forma
 static void misshapen(struct binder *b, const struct gguf_tensor *t, int64_t n_cols, int64_t n_rows,
                       int64_t n_planes) {
     b->failed = true;
-    error_set(b->err, "%s: expected %lld x %lld x %lld, found %llu x %llu x %llu", t->name,
-              (long long)n_cols, (long long)n_rows, (long long)n_planes,
+    error_set(b->err, KQ_BAD_FILE, "%s: expected %lld x %lld x %lld, found %llu x %llu x %llu",
+              t->name, (long long)n_cols, (long long)n_rows, (long long)n_planes,
               (unsigned long long)t->ne[0], (unsigned long long)t->ne[1],
               (unsigned long long)t->ne[2]);
 }
@@ -386,7 +387,8 @@ static const float *bind_vectors(struct binder *b, const char *format, enum need
     if (t->ne[0] != (uint64_t)n || t->ne[1] != (uint64_t)n_rows || t->ne[2] != 1 || t->ne[3] != 1) {
         misshapen(b, t, n, n_rows, 1);
     } else if (t->type != GGML_TYPE_F32 || (uintptr_t)t->data % sizeof(float) != 0) {
-        error_set(b->err, "%s: expected aligned F32, found type %u", t->name, (unsigned)t->type);
+        error_set(b->err, KQ_BAD_FILE, "%s: expected aligned F32, found type %u", t->name,
+                  (unsigned)t->type);
         b->failed = true;
     }
     return b->failed ? NULL : t->data;
@@ -522,14 +524,15 @@ static int find_n_ff(struct model *m, const struct gguf *g, struct error *err) {
         return -1;
     }
     if (hp->n_ff > 0) return 0;
-    return error_set(err, "%s is missing", key_of(m, "feed_forward_length").text);
+    return error_set(err, KQ_BAD_FILE, "%s is missing", key_of(m, "feed_forward_length").text);
 }
 
 /* What is left over would have changed the results: a bias, a norm, a layer more than announced. */
 static int all_bound(const struct binder *b, const struct model *m) {
     for (size_t i = 0; i < b->g->n_tensors; i++) {
         if (b->bound[i]) continue;
-        return error_set(b->err, "tensor %s is not part of a model of %s with %d layers",
+        return error_set(b->err, KQ_UNSUPPORTED,
+                         "tensor %s is not part of a model of %s with %d layers",
                          b->g->tensors[i].name, m->family->arch, m->hp.n_layer);
     }
     return 0;
@@ -561,8 +564,9 @@ int model_open(struct model *m, const struct gguf *g, struct error *err) {
     }
     size_t n_layer = (size_t)hp->n_layer, n_experts = n_layer * (size_t)hp->n_expert;
     if (n_experts > g->mapped_bytes / 3) { // a matrix has at least a byte
-        return error_set(err, "%d experts in %d layers announced in a file of %zu bytes",
-                         hp->n_expert, hp->n_layer, g->mapped_bytes);
+        return error_set(err, KQ_BAD_FILE,
+                         "%d experts in %d layers announced in a file of %zu bytes", hp->n_expert,
+                         hp->n_layer, g->mapped_bytes);
     }
     struct binder b = {.g = g, .err = err, .bound = calloc(g->n_tensors, sizeof *b.bound)};
     m->layers = calloc(n_layer, sizeof *m->layers);
@@ -571,7 +575,7 @@ int model_open(struct model *m, const struct gguf *g, struct error *err) {
     if (b.bound && m->layers && m->experts) {
         result = bind_all(&b, m);
     } else {
-        error_set(err, "out of memory for the list of %zu layers", n_layer);
+        error_set(err, KQ_NO_MEMORY, "out of memory for the list of %zu layers", n_layer);
     }
     free(b.bound);
     if (result < 0) model_close(m);

@@ -4,7 +4,7 @@
 #define MODEL_H
 
 #include "gguf.h"
-#include "isa.h"
+#include "simd/isa.h"
 
 enum activation { SILU, GELU, SWIGLU_OAI }; // of the gate, by the op of that name
 

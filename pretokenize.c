@@ -572,7 +572,7 @@ int pretokenize(const struct pretokenizer *p, const char *text, size_t len, stru
                 struct error *err) {
     *w = (struct words){0};
     w->cp = len <= SIZE_MAX / 8 ? malloc(len * 8 + 1) : NULL;
-    if (!w->cp) return error_set(err, "out of memory for a text of %zu bytes", len);
+    if (!w->cp) return error_set(err, KQ_NO_MEMORY, "out of memory for a text of %zu bytes", len);
     w->traits = w->cp + len;
     for (size_t i = 0, used; i < len; i += used, w->n++) {
         w->cp[w->n] = utf8_decode((const unsigned char *)text + i, len - i, &used);

@@ -120,7 +120,7 @@ static int read_model_info(const struct gguf *g, struct model_info *info, struct
     int found = gguf_get_str(g, "general.architecture", &arch, err);
     if (found < 0) return -1;
     if (!found || arch.len > 64) {
-        return error_set(err, "general.architecture: expected a short name, found %s",
+        return error_set(err, KQ_BAD_FILE, "general.architecture: expected a short name, found %s",
                          found ? "a long one" : "none: not a model?");
     }
     char key[96];
@@ -140,7 +140,7 @@ static int plan_types(const struct gguf *g, const struct mix *mix, uint32_t *typ
         const struct gguf_tensor *t = &g->tensors[i];
         if (t->type != GGML_TYPE_F32 && t->type != GGML_TYPE_F16 && t->type != GGML_TYPE_BF16) {
             const struct ggml_type_info *type = ggml_type_info(t->type);
-            return error_set(err,
+            return error_set(err, KQ_UNSUPPORTED,
                              "%s: expected F32, F16 or BF16 weights, found %s (type %" PRIu32
                              "): quantize from the original model",
                              t->name, type ? type->name : "an unknown type", t->type);
@@ -215,13 +215,13 @@ static int output_open(struct output *o, const char *path, struct error *err) {
     static const char suffix[] = ".tmp-XXXXXX";
     size_t len = strlen(path);
     *o = (struct output){.temporary = malloc(len + sizeof suffix)};
-    if (!o->temporary) return error_set(err, "out of memory");
+    if (!o->temporary) return error_set(err, KQ_NO_MEMORY, "out of memory");
     memcpy(o->temporary, path, len);
     memcpy(o->temporary + len, suffix, sizeof suffix);
 
     int fd = mkstemp(o->temporary);
     if (fd < 0) {
-        error_set(err, "%s: cannot create the output: %s", path, strerror(errno));
+        error_set(err, KQ_IO, "%s: cannot create the output: %s", path, strerror(errno));
         free(o->temporary);
         return -1;
     }
@@ -231,7 +231,7 @@ static int output_open(struct output *o, const char *path, struct error *err) {
     fchmod(fd, 0666 & ~mask);
     o->file = fdopen(fd, "wb");
     if (!o->file) {
-        error_set(err, "out of memory");
+        error_set(err, KQ_NO_MEMORY, "out of memory");
         close(fd);
         remove_temporary(o);
         return -1;
@@ -261,10 +261,10 @@ static int output_close(struct output *o, const char *path, int result, struct e
     }
     if (fclose(o->file) != 0 && !o->error) o->error = errno;
     if (result == 0 && o->error) {
-        result = error_set(err, "%s: cannot write: %s", path, strerror(o->error));
+        result = error_set(err, KQ_IO, "%s: cannot write: %s", path, strerror(o->error));
     }
     if (result == 0 && rename(o->temporary, path) != 0) {
-        result = error_set(err, "%s: cannot rename the finished file to this: %s", path,
+        result = error_set(err, KQ_IO, "%s: cannot rename the finished file to this: %s", path,
                            strerror(errno));
     }
     if (result == 0) {
@@ -450,7 +450,8 @@ static int put_tensor(struct output *o, const struct gguf_tensor *t, uint32_t ty
                       .out_info = ggml_type_info(type)};
     int64_t n = (int64_t)(t->nbytes / (size_t)c.in_info->block_bytes);
     for (; n > 0 && !o->error; n -= c.n, c.in += c.n * c.in_info->block_bytes) {
-        if (stop_signal) return error_set(err, "stopped by signal %d", (int)stop_signal);
+        if (stop_signal)
+            return error_set(err, KQ_INTERRUPTED, "stopped by signal %d", (int)stop_signal);
         c.n = n < CHUNK ? n : CHUNK;
         size_t bytes = (size_t)(c.n / c.out_info->block_len * c.out_info->block_bytes);
         if (t->type != type) {
@@ -465,7 +466,7 @@ static int put_tensor(struct output *o, const struct gguf_tensor *t, uint32_t ty
 static int put_tensors(struct output *o, const struct gguf *g, const uint32_t *types,
                        struct threads *threads, struct progress *p, struct error *err) {
     uint8_t *buffer = malloc(CHUNK * sizeof(float));
-    if (!buffer) return error_set(err, "out of memory");
+    if (!buffer) return error_set(err, KQ_NO_MEMORY, "out of memory");
     int result = 0;
     for (size_t i = 0; i < g->n_tensors && result == 0 && !o->error; i++) {
         result = put_tensor(o, &g->tensors[i], types[i], threads, buffer, p, err);
@@ -481,20 +482,21 @@ static int put_tensors(struct output *o, const struct gguf *g, const uint32_t *t
 static int check_output(const struct gguf *g, const char *out, struct error *err) {
     struct stat st;
     if (stat(out, &st) != 0) {
-        return errno == ENOENT ? 0 : error_set(err, "%s: %s", out, strerror(errno));
+        return errno == ENOENT ? 0 : error_set(err, KQ_IO, "%s: %s", out, strerror(errno));
     }
     if (S_ISDIR(st.st_mode)) {
-        return error_set(err, "%s: expected a file name, found a directory", out);
+        return error_set(err, KQ_IO, "%s: expected a file name, found a directory", out);
     }
-    if (!S_ISREG(st.st_mode)) return error_set(err, "%s: exists and is not a plain file", out);
+    if (!S_ISREG(st.st_mode))
+        return error_set(err, KQ_IO, "%s: exists and is not a plain file", out);
     if (!gguf_maps_file(g, &st)) return 0;
-    return error_set(err, "%s: input and output are the same file", out);
+    return error_set(err, KQ_BAD_ARGUMENT, "%s: input and output are the same file", out);
 }
 
 /* What printf and the like could not write, too. */
 static int flush(struct error *err) {
     if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
-    return error_set(err, "standard output: %s", strerror(errno));
+    return error_set(err, KQ_IO, "standard output: %s", strerror(errno));
 }
 
 static int report(const struct gguf *g, const uint32_t *types, const struct output *o,
@@ -530,7 +532,8 @@ static int quantize_file(const struct options *opt, struct error *err) {
     if (gguf_open(&g, opt->in, err) != 0) return -1;
     struct threads *threads = NULL;
     uint32_t *types = malloc((g.n_tensors + 1) * sizeof *types);
-    int result = types ? check_output(&g, opt->out, err) : error_set(err, "out of memory");
+    int result =
+        types ? check_output(&g, opt->out, err) : error_set(err, KQ_NO_MEMORY, "out of memory");
     if (result == 0) result = plan_types(&g, opt->mix, types, err);
     if (result == 0) {
         threads = threads_open(opt->n_threads ? opt->n_threads : threads_default_count(), err);
@@ -546,7 +549,8 @@ static int parse_threads(const char *text, int *n_threads, struct error *err) {
     char *end = NULL;
     long n = text ? strtol(text, &end, 10) : 0;
     if (!text || end == text || *end != '\0' || n < 1 || n > 512) {
-        return error_set(err, "-t: expected a number of threads from 1 to 512, found %s",
+        return error_set(err, KQ_BAD_ARGUMENT,
+                         "-t: expected a number of threads from 1 to 512, found %s",
                          text ? text : "nothing");
     }
     *n_threads = (int)n;
@@ -562,19 +566,23 @@ static int parse_options(int argc, char **argv, struct options *opt, struct erro
             if (parse_threads(argv[i + 1], &opt->n_threads, err) != 0) return -1;
             i++;
         } else if (argv[i][0] == '-') {
-            return error_set(err, "unknown option %s", argv[i]);
+            return error_set(err, KQ_BAD_ARGUMENT, "unknown option %s", argv[i]);
         } else if (n == 3) {
-            return error_set(err, "expected IN.gguf OUT.gguf TYPE, found one more: %s", argv[i]);
+            return error_set(err, KQ_BAD_ARGUMENT,
+                             "expected IN.gguf OUT.gguf TYPE, found one more: %s", argv[i]);
         } else {
             *places[n++] = argv[i];
         }
     }
-    if (n < 3) return error_set(err, "expected IN.gguf OUT.gguf TYPE, found %d of them", n);
+    if (n < 3)
+        return error_set(err, KQ_BAD_ARGUMENT, "expected IN.gguf OUT.gguf TYPE, found %d of them",
+                         n);
     for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++) {
         if (strcmp(type, mixes[i].name) == 0) opt->mix = &mixes[i];
     }
     if (opt->mix) return 0;
-    return error_set(err, "TYPE: expected Q5_K_M, Q5_K_S, Q6_K or Q8_0, found %s", type);
+    return error_set(err, KQ_BAD_ARGUMENT, "TYPE: expected Q5_K_M, Q5_K_S, Q6_K or Q8_0, found %s",
+                     type);
 }
 
 /* Signals only raise a flag: the temporary file is removed on the way out. What the caller ignores

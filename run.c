@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "run.h"
+#include "cli/session.h"
 
 #define VERSION "0.1.0"
 

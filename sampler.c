@@ -174,14 +174,15 @@ int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *hist
 
 static int check_params(const struct sampler_params *p, struct error *err) {
     if (!(p->temp >= 0 && p->temp < INFINITY)) {
-        return error_set(err, "temperature: expected 0 or more, found %g", (double)p->temp);
+        return error_set(err, KQ_BAD_ARGUMENT, "temperature: expected 0 or more, found %g",
+                         (double)p->temp);
     }
     if (!(p->repeat_penalty > 0 && p->repeat_penalty < INFINITY)) {
-        return error_set(err, "repeat penalty: expected more than 0, found %g",
+        return error_set(err, KQ_BAD_ARGUMENT, "repeat penalty: expected more than 0, found %g",
                          (double)p->repeat_penalty);
     }
     if (p->top_p != p->top_p || p->min_p != p->min_p) {
-        return error_set(err, "top-p and min-p: expected numbers, found %g and %g",
+        return error_set(err, KQ_BAD_ARGUMENT, "top-p and min-p: expected numbers, found %g and %g",
                          (double)p->top_p, (double)p->min_p);
     }
     return 0;
@@ -190,12 +191,12 @@ static int check_params(const struct sampler_params *p, struct error *err) {
 struct sampler *sampler_open(const struct sampler_params *params, int n_vocab, struct error *err) {
     if (check_params(params, err) != 0) return NULL;
     if (n_vocab < 1) {
-        error_set(err, "sampler: expected a vocabulary, found %d tokens", n_vocab);
+        error_set(err, KQ_BAD_ARGUMENT, "sampler: expected a vocabulary, found %d tokens", n_vocab);
         return NULL;
     }
     struct sampler *s = malloc(sizeof *s + (size_t)n_vocab * sizeof s->candidate[0]);
     if (!s) {
-        error_set(err, "sampler: out of memory for %d candidates", n_vocab);
+        error_set(err, KQ_NO_MEMORY, "sampler: out of memory for %d candidates", n_vocab);
         return NULL;
     }
     s->params = *params;

@@ -54,11 +54,11 @@ int32_t string_index_find(const struct string_index *x, struct string_key key) {
 static int index_insert(struct string_index *x, size_t i, struct gguf_str s, uint64_t hash,
                         const char *name, bool repeats, struct error *err) {
     uint32_t *slot = index_probe(x, (struct string_key){.text = s.data, .len = s.len}, hash);
-    if (!slot) return error_set(err, "%s: made to collide at entry %zu", name, i);
+    if (!slot) return error_set(err, KQ_BAD_FILE, "%s: made to collide at entry %zu", name, i);
     if (*slot == 0) {
         *slot = ((uint32_t)hash & ~x->mask) | (uint32_t)(i + 1);
     } else if (!repeats) {
-        return error_set(err, "%s: entries %u and %zu are the same text '%.*s'", name,
+        return error_set(err, KQ_BAD_FILE, "%s: entries %u and %zu are the same text '%.*s'", name,
                          (*slot & x->mask) - 1, i, (int)(s.len < 64 ? s.len : 64), s.data);
     }
     return 0;
@@ -78,7 +78,8 @@ static int index_fill(struct string_index *x, const char *name, bool repeats, st
             if (index_insert(x, i - AHEAD, s[k], hash[k], name, repeats, err) != 0) return -1;
         }
         if (i >= x->n) continue;
-        if (cursor - x->base > UINT32_MAX) return error_set(err, "%s: over 4 GiB", name);
+        if (cursor - x->base > UINT32_MAX)
+            return error_set(err, KQ_BAD_FILE, "%s: over 4 GiB", name);
         x->offset[i] = (uint32_t)(cursor - x->base);
         s[k] = gguf_next_str(&cursor);
         if (s[k].len > x->max_len) x->max_len = s[k].len;
@@ -91,12 +92,12 @@ static int index_fill(struct string_index *x, const char *name, bool repeats, st
 int string_index_build(struct string_index *x, const char *name, const struct gguf_kv *array,
                        bool repeats, struct error *err) {
     *x = (struct string_index){.base = array->data, .n = (size_t)array->n, .shift = 63};
-    if (array->n > INT32_MAX / 2) return error_set(err, "%s: too many strings", name);
+    if (array->n > INT32_MAX / 2) return error_set(err, KQ_BAD_FILE, "%s: too many strings", name);
     while ((size_t)1 << (64 - x->shift) < 2 * x->n) x->shift--;
     x->mask = (uint32_t)(((size_t)1 << (64 - x->shift)) - 1);
     x->offset = malloc(x->n * sizeof *x->offset + 1);
     x->slots = calloc((size_t)x->mask + 1, sizeof *x->slots);
-    if (!x->offset || !x->slots) return error_set(err, "out of memory for %s", name);
+    if (!x->offset || !x->slots) return error_set(err, KQ_NO_MEMORY, "out of memory for %s", name);
     return index_fill(x, name, repeats, err);
 }
 

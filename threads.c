@@ -202,8 +202,9 @@ static int start_workers(struct threads *t, struct error *err) {
         t->worker[i] = (struct worker){.pool = t, .index = i + 1};
         int e = pthread_create(&t->worker[i].handle, NULL, worker_main, &t->worker[i]);
         if (e) {
-            return error_set(err, "threads: expected to start %d, found room for %d: %s",
-                             t->n_threads, i + 1, strerror(e));
+            return error_set(err, KQ_NO_MEMORY,
+                             "threads: expected to start %d, found room for %d: %s", t->n_threads,
+                             i + 1, strerror(e));
         }
         t->n_workers++;
     }
@@ -212,12 +213,12 @@ static int start_workers(struct threads *t, struct error *err) {
 
 struct threads *threads_open(int n, struct error *err) {
     if (n < 1 || n > THREADS_MAX) {
-        error_set(err, "threads: expected 1 to %d, found %d", THREADS_MAX, n);
+        error_set(err, KQ_BAD_ARGUMENT, "threads: expected 1 to %d, found %d", THREADS_MAX, n);
         return NULL;
     }
     struct threads *t = calloc(1, sizeof *t + (size_t)(n - 1) * sizeof t->worker[0]);
     if (!t) {
-        error_set(err, "threads: out of memory for a pool of %d", n);
+        error_set(err, KQ_NO_MEMORY, "threads: out of memory for a pool of %d", n);
         return NULL;
     }
     int n_cpu = n > 1 ? usable_here(false) : 1;

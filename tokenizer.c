@@ -70,8 +70,8 @@ static int get_array(const struct gguf *g, const char *key, enum gguf_type type,
                      const struct gguf_kv **array, struct error *err) {
     int found = gguf_get_array(g, key, type, array, err);
     if (found > 0 && (*array)->n < n) {
-        return error_set(err, "%s: has %llu entries, the vocabulary has %llu tokens", key,
-                         (unsigned long long)(*array)->n, (unsigned long long)n);
+        return error_set(err, KQ_BAD_FILE, "%s: has %llu entries, the vocabulary has %llu tokens",
+                         key, (unsigned long long)(*array)->n, (unsigned long long)n);
     }
     return found;
 }
@@ -82,7 +82,8 @@ static int load_types(struct tokenizer *t, const struct gguf *g, struct error *e
     const struct gguf_kv *types = NULL;
     if (get_array(g, KEY("token_type"), GGUF_INT32, t->vocab.n, &types, err) < 0) return -1;
     t->attributes = malloc(t->vocab.n + 1);
-    if (!t->attributes) return error_set(err, "out of memory for %zu token types", t->vocab.n);
+    if (!t->attributes)
+        return error_set(err, KQ_NO_MEMORY, "out of memory for %zu token types", t->vocab.n);
     for (size_t i = 0; i < t->vocab.n; i++) {
         int64_t type = types ? gguf_int_at(types, i) : 1;
         t->attributes[i] = type >= 0 && type <= 6 ? attributes[type] : 0;
@@ -102,10 +103,11 @@ static int load_scores(struct tokenizer *t, const struct gguf *g, struct error *
     const struct gguf_kv *scores = NULL;
     if (get_array(g, KEY("scores"), GGUF_FLOAT32, t->vocab.n, &scores, err) < 0) return -1;
     t->order = malloc(t->vocab.n * sizeof *t->order + 1);
-    if (!t->order) return error_set(err, "out of memory for %zu scores", t->vocab.n);
+    if (!t->order) return error_set(err, KQ_NO_MEMORY, "out of memory for %zu scores", t->vocab.n);
     for (size_t i = 0; i < t->vocab.n; i++) {
         float score = scores ? (float)gguf_f32_at(scores, i) : 0;
-        if (isnan(score)) return error_set(err, KEY("scores") ": entry %zu is not a number", i);
+        if (isnan(score))
+            return error_set(err, KQ_BAD_FILE, KEY("scores") ": entry %zu is not a number", i);
         t->order[i] = score_order(score);
     }
     return 0;
@@ -123,7 +125,8 @@ static int get_id(const struct tokenizer *t, const struct gguf *g, const char *k
         return 0;
     }
     if (value >= t->vocab.n) {
-        return error_set(err, "%s: %u is no token, the vocabulary has %zu", key, value, t->vocab.n);
+        return error_set(err, KQ_BAD_FILE, "%s: %u is no token, the vocabulary has %zu", key, value,
+                         t->vocab.n);
     }
     *id = (int32_t)value;
     return 0;
@@ -230,8 +233,10 @@ static int load_special_ids(struct tokenizer *t, const struct gguf *g, struct er
     if (gguf_get_bool(g, KEY("add_eos_token"), &t->add_eos, err) < 0) return -1;
     if (gguf_get_bool(g, KEY("add_space_prefix"), &t->add_space_prefix, err) < 0) return -1;
     if (t->bpe) t->add_space_prefix = false;
-    if (t->add_bos && t->bos < 0) return error_set(err, "BOS is to be added, but there is none");
-    if (t->add_eos && t->eos < 0) return error_set(err, "EOS is to be added, but there is none");
+    if (t->add_bos && t->bos < 0)
+        return error_set(err, KQ_BAD_FILE, "BOS is to be added, but there is none");
+    if (t->add_eos && t->eos < 0)
+        return error_set(err, KQ_BAD_FILE, "EOS is to be added, but there is none");
 
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         if (load_role(t, g, &roles[i], err) != 0) return -1;
@@ -299,7 +304,7 @@ static int load_specials(struct tokenizer *t, struct error *err) {
     struct special **by_order = malloc(n * sizeof(struct special *) + 1);
     if (!t->specials || !by_order) {
         free(by_order);
-        return error_set(err, "out of memory for %zu special tokens", n);
+        return error_set(err, KQ_NO_MEMORY, "out of memory for %zu special tokens", n);
     }
     for (size_t i = 0; i < t->vocab.n; i++) {
         struct gguf_str text = token_text(t, (int32_t)i);
@@ -355,12 +360,13 @@ static int load_bpe(struct tokenizer *t, const struct gguf *g, struct error *err
     if (gguf_get_str(g, KEY("pre"), &pre, err) < 0) return -1;
     t->pre = pretokenizer_find(pre);
     if (!t->pre) {
-        return error_set(err, KEY("pre") ": the pre-tokenizer '%.*s' is not known",
+        return error_set(err, KQ_UNSUPPORTED, KEY("pre") ": the pre-tokenizer '%.*s' is not known",
                          (int)(pre.len < 64 ? pre.len : 64), pre.data);
     }
     int found = gguf_get_array(g, KEY("merges"), GGUF_STRING, &merges, err);
     if (found < 0) return -1;
-    if (found == 0) return error_set(err, KEY("merges") " is missing, a BPE vocabulary needs it");
+    if (found == 0)
+        return error_set(err, KQ_BAD_FILE, KEY("merges") " is missing, a BPE vocabulary needs it");
     load_bytes_bpe(t);
     return string_index_build(&t->merges, KEY("merges"), merges, true, err);
 }
@@ -369,16 +375,19 @@ static int load(struct tokenizer *t, const struct gguf *g, struct error *err) {
     struct gguf_str model;
     const struct gguf_kv *tokens;
     int found = gguf_get_str(g, KEY("model"), &model, err);
-    if (found == 0) return error_set(err, KEY("model") " is missing: the file has no vocabulary");
+    if (found == 0)
+        return error_set(err, KQ_BAD_FILE, KEY("model") " is missing: the file has no vocabulary");
     if (found < 0) return -1;
     t->bpe = gguf_str_eq(model, "gpt2");
     if (!t->bpe && !gguf_str_eq(model, "llama")) {
-        return error_set(err, KEY("model") ": '%.*s' is not known, only llama and gpt2 are",
+        return error_set(err, KQ_UNSUPPORTED,
+                         KEY("model") ": '%.*s' is not known, only llama and gpt2 are",
                          (int)(model.len < 64 ? model.len : 64), model.data);
     }
     found = gguf_get_array(g, KEY("tokens"), GGUF_STRING, &tokens, err);
     if (found < 0) return -1;
-    if (found == 0 || tokens->n == 0) return error_set(err, KEY("tokens") " is missing or empty");
+    if (found == 0 || tokens->n == 0)
+        return error_set(err, KQ_BAD_FILE, KEY("tokens") " is missing or empty");
     if (string_index_build(&t->vocab, KEY("tokens"), tokens, false, err) != 0) return -1;
     if (load_types(t, g, err) != 0) return -1;
     if ((t->bpe ? load_bpe(t, g, err) : load_scores(t, g, err)) != 0) return -1;
@@ -386,13 +395,13 @@ static int load(struct tokenizer *t, const struct gguf *g, struct error *err) {
     if (load_stripping(t, g, err) != 0) return -1;
     if (!t->bpe) load_bytes_spm(t);
     t->piece = malloc(t->vocab.max_len + 1);
-    return t->piece ? 0 : error_set(err, "out of memory for a token");
+    return t->piece ? 0 : error_set(err, KQ_NO_MEMORY, "out of memory for a token");
 }
 
 struct tokenizer *tokenizer_open(const struct gguf *g, struct error *err) {
     struct tokenizer *t = calloc(1, sizeof *t);
     if (!t) {
-        error_set(err, "out of memory for the tokenizer");
+        error_set(err, KQ_NO_MEMORY, "out of memory for the tokenizer");
         return NULL;
     }
     if (load(t, g, err) != 0) {
@@ -471,7 +480,7 @@ static int reserve(struct work *w, void *array, size_t *capacity, size_t n, size
     void *old, *grown = NULL;
     memcpy(&old, array, sizeof old);
     if (wanted <= SIZE_MAX / size) grown = realloc(old, wanted * size);
-    if (!grown) return error_set(w->err, "out of memory while reading a text");
+    if (!grown) return error_set(w->err, KQ_NO_MEMORY, "out of memory while reading a text");
     memcpy(array, &grown, sizeof grown);
     *capacity = wanted;
     return 0;
@@ -539,7 +548,7 @@ static int add_symbol(struct work *w, size_t start, size_t len) {
 
 static int check_stop(struct work *w) {
     atomic_int *stop = w->t->stop;
-    return stop && *stop ? error_set(w->err, "stopped while reading a text") : 0;
+    return stop && *stop ? error_set(w->err, KQ_INTERRUPTED, "stopped while reading a text") : 0;
 }
 
 /* Merges the best pair, the leftmost of equals, until none is left. Every pair is noted once when
@@ -581,7 +590,7 @@ static int emit_spm(struct work *w, const char *text, size_t len) {
         id = w->t->byte_id[(unsigned char)text[i]];
         if (id < 0) id = w->t->unk;
         if (id < 0) {
-            return error_set(w->err, "the vocabulary has no token for the byte 0x%02x",
+            return error_set(w->err, KQ_BAD_FILE, "the vocabulary has no token for the byte 0x%02x",
                              (unsigned char)text[i]);
         }
         if (emit(w, id) != 0) return -1;
@@ -751,7 +760,7 @@ static int find_specials(struct work *w, struct gguf_str text, bool parse_specia
     }
     if (w->n_heap == 0) return 0;
     bool *taken = calloc(text.len, sizeof *taken);
-    if (!taken) return error_set(w->err, "out of memory while reading a text");
+    if (!taken) return error_set(w->err, KQ_NO_MEMORY, "out of memory while reading a text");
     int failed = place_specials(w, text, parse_special, taken, places, n);
     free(taken);
     return failed;
@@ -782,7 +791,8 @@ static int encode(struct work *w, struct gguf_str text, bool parse_special) {
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bool add_special,
                      bool parse_special, struct token_list *out, struct error *err) {
     /* Positions in the text, with spaces and bytes written as up to 3 bytes, must fit 32 bits. */
-    if (len > INT32_MAX / 4) return error_set(err, "a text of %zu bytes is too long", len);
+    if (len > INT32_MAX / 4)
+        return error_set(err, KQ_BAD_ARGUMENT, "a text of %zu bytes is too long", len);
     struct work w = {.t = t, .out = out, .err = err};
     int failed = add_special && t->add_bos ? emit(&w, t->bos) : 0;
     if (!failed) failed = encode(&w, (struct gguf_str){text, len}, parse_special);

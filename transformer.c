@@ -161,7 +161,8 @@ static int kv_open(struct transformer *t, struct error *err) {
     t->kv_bytes = transformer_kv_estimate(t->m, t->p.n_ctx, t->p.n_batch, t->p.kv_f32);
     void *map = mmap(NULL, t->kv_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED) {
-        return error_set(err, "out of memory: a context of %d needs %zu bytes of key/value cache",
+        return error_set(err, KQ_NO_MEMORY,
+                         "out of memory: a context of %d needs %zu bytes of key/value cache",
                          t->p.n_ctx, t->kv_bytes);
     }
 #ifdef MADV_NOHUGEPAGE
@@ -520,7 +521,7 @@ int transformer_forward(struct transformer *t, const int32_t *ids, int n, int po
     rope_tables(&t->rope_swa, hp->rope_dim / 2, pos, n);
     embed(t, ids);
     for (int il = 0; il < hp->n_layer; il++) {
-        if (is_stopped(t)) return error_set(err, "interrupted");
+        if (is_stopped(t)) return error_set(err, KQ_INTERRUPTED, "interrupted");
         const struct layer *l = &t->m->layers[il];
         struct product qkv[] = {{&l->q, t->q}, {&l->k, t->k}, {&l->v, t->v}};
         each_token(t, il, attention_input);
@@ -536,9 +537,10 @@ int transformer_forward(struct transformer *t, const int32_t *ids, int n, int po
         }
         each_token(t, il, feed_forward_output);
     }
-    if (is_stopped(t)) return error_set(err, "interrupted"); // and what was computed is incomplete
+    if (is_stopped(t))
+        return error_set(err, KQ_INTERRUPTED, "interrupted"); // and what was computed is incomplete
     if (!t->mm.failed) return 0;
-    return error_set(err, "out of memory for a tensor's float32 copy (--reference)");
+    return error_set(err, KQ_NO_MEMORY, "out of memory for a tensor's float32 copy (--reference)");
 }
 
 /* Who wants the logits of every token asks for one after the other: they are made in batches. */
@@ -553,11 +555,11 @@ const float *transformer_logits(struct transformer *t, int i, struct error *err)
     }
     mul_mat(&t->mm, &(struct product){&t->m->output, t->logits}, 1, t->xn, n);
     if (is_stopped(t)) {
-        error_set(err, "interrupted");
+        error_set(err, KQ_INTERRUPTED, "interrupted");
         return NULL;
     }
     if (t->mm.failed) {
-        error_set(err, "out of memory for a tensor's float32 copy (--reference)");
+        error_set(err, KQ_NO_MEMORY, "out of memory for a tensor's float32 copy (--reference)");
         return NULL;
     }
     int64_t n_all = (int64_t)n * hp->n_vocab;
@@ -621,7 +623,7 @@ static int allocate(struct transformer *t, struct error *err) {
     t->rope.inv_freq = calloc(pairs + 1, sizeof(double));
     t->rope_swa.inv_freq = calloc(pairs + 1, sizeof(double));
     if (!t->block || !t->kv || !t->expert_ids || !t->rope.inv_freq || !t->rope_swa.inv_freq) {
-        return error_set(err,
+        return error_set(err, KQ_NO_MEMORY,
                          "out of memory: a batch of %d tokens and a context of %d need %zu bytes",
                          t->p.n_batch, t->p.n_ctx, t->block_floats * sizeof(float));
     }
@@ -633,7 +635,7 @@ struct transformer *transformer_open(const struct model *m, const struct transfo
                                      struct error *err) {
     struct transformer *t = calloc(1, sizeof *t);
     if (!t) {
-        error_set(err, "out of memory");
+        error_set(err, KQ_NO_MEMORY, "out of memory");
         return NULL;
     }
     t->m = m;
@@ -641,7 +643,7 @@ struct transformer *transformer_open(const struct model *m, const struct transfo
     threads_stop_on(t->p.threads, t->p.stop);
     int64_t widest = m->hp.n_head > m->hp.rope_dim ? m->hp.n_head : m->hp.rope_dim;
     if (params->n_batch > INT_MAX / widest) { // so that heads and angles of a batch fit an int
-        error_set(err,
+        error_set(err, KQ_NO_MEMORY,
                   "a batch of %d tokens is too large for %d heads with rope over %d dimensions",
                   params->n_batch, m->hp.n_head, m->hp.rope_dim);
         transformer_close(t);

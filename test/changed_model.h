@@ -40,7 +40,7 @@ enum { N_TOKENS = 9, N_CTX = 16 };
 /* N_TOKENS rows of logits, or NULL after a failed CHECK. */
 static inline float *logits_with(const struct model *m, const struct isa *isa, int n_threads,
                                  int n_batch, bool reference) {
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     struct threads *threads = threads_open(n_threads, &err);
     struct transformer_params p = {
         .isa = isa, .threads = threads, .reference = reference, .n_ctx = N_CTX, .n_batch = n_batch};
@@ -74,7 +74,7 @@ struct opened {
 /* Frees b; the model must open. */
 static inline struct opened open_built(struct gguf_build *b, const char *what) {
     struct opened o = {0};
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     size_t size;
     o.file = build_file(b, &size);
     o.ok = gguf_parse(&o.g, o.file, size, &err) == 0 && model_open(&o.m, &o.g, &err) == 0;

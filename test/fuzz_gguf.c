@@ -40,7 +40,7 @@ static void touch_values(const struct gguf_kv *kv, const uint8_t *end) {
 
 /* Every getter on a key: at most one kind of type suits it. */
 static void get_all_ways(const struct gguf *g, const char *key) {
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     uint32_t u = 0;
     float f = 0;
     bool b = false;
@@ -86,7 +86,7 @@ static void check_tensor(const struct gguf *g, const struct gguf_tensor *t, cons
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct gguf g;
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     if (gguf_parse(&g, data, size, &err) != 0) {
         require(err.text[0] != '\0', "a refusal has a message");
         require(!g.kv && !g.tensors && !g.index && !g.maps && !g.n_kv && !g.n_tensors && !g.n_maps,

@@ -24,7 +24,7 @@ static size_t justified(size_t file_bytes) {
 }
 
 static void run(const struct model *m, size_t size, struct threads *threads) {
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     struct transformer_params p = {
         .isa = isa_best(), .threads = threads, .n_ctx = N_CTX, .n_batch = N_TOKENS};
     p.kv_f32 = size % 2;
@@ -54,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct threads *threads; // one for all inputs
     struct gguf g;
     struct model m;
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     if (!threads) threads = threads_open(1, &err);
     require(threads != NULL, "one thread is there");
     if (gguf_parse(&g, data, size, &err) != 0) return 0;

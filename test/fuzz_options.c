@@ -1,6 +1,6 @@
 /* The command line of run: an input is the arguments, each ended by a zero byte; --ids is read too.
  * run.c is included, as its parser is not for others; what it says is thrown away. */
-#include "run.h"
+#include "cli/session.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -208,7 +208,7 @@ static void check_pieces(const struct tokenizer *t, const struct token_list *ids
 static void check_text(const struct tokenizer *t, unsigned flags, bool lossless, const char *text,
                        size_t len) {
     struct token_list ids = {0}, again = {0};
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     bool add = flags & ADD_SPECIAL, parse = flags & PARSE_SPECIAL;
     if (tokenizer_encode(t, text, len, add, parse, &ids, &err) != 0) {
         require(err.text[0] != '\0', "a refusal has a message");
@@ -257,7 +257,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         file = make_file(&in, flags, &file_size, &lossless);
     }
     struct gguf g;
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     struct tokenizer *t = NULL;
     if (gguf_parse(&g, file, file_size, &err) == 0) t = tokenizer_open(&g, &err);
     require(t || err.text[0] != '\0', "a refusal has a message");

@@ -21,10 +21,10 @@ import tempfile
 TESTS = {
     "quant.c": ["test_quant"],
     "matmul_q.c": ["test_matmul"],
-    "matmul_q_simd.h": ["test_matmul"],
-    "simd_avx512.h": ["test_matmul"],
-    "simd_avx2.h": ["test_matmul", "test_ops"],
-    "ops_simd.h": ["test_ops"],
+    "simd/products.h": ["test_matmul"],
+    "simd/simd_avx512.h": ["test_matmul"],
+    "simd/simd_avx2.h": ["test_matmul", "test_ops"],
+    "simd/ops.h": ["test_ops"],
     "gguf.c": ["test_gguf"],
     "tokenizer.c": ["test_tokenizer"],
     "pretokenize.c": ["test_pretokenize"],
@@ -35,7 +35,7 @@ TESTS = {
     "sampler.c": ["test_sampler"],
     "chat.c": ["test_chat"],
 }
-DEFAULT = ["quant.c", "matmul_q.c", "matmul_q_simd.h", "gguf.c", "tokenizer.c", "model.c",
+DEFAULT = ["quant.c", "matmul_q.c", "simd/products.h", "gguf.c", "tokenizer.c", "model.c",
            "transformer.c"]
 
 SWAPS = [  # longest first: the scanner takes the first that matches

@@ -525,7 +525,7 @@ static const struct {
 
 static void check_text(const char *name, const struct chat_message *messages, size_t n,
                        bool add_assistant, const char *want, size_t want_len) {
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     char *text = NULL;
     const struct chat_format *f = chat_find(name);
     CHECK(f && strcmp(chat_name(f), name) == 0, "no format %s", name);
@@ -618,7 +618,7 @@ static void test_out_of_memory(void) {
     void *volatile probe = malloc((size_t)N * LEN);
     bool refuses = probe == NULL;
     free(probe);
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     char *text = content;
     int status = chat_render(chat_find("chatml"), messages, N, true, &text, &err);
     setrlimit(RLIMIT_AS, &old);

@@ -22,7 +22,7 @@ static int parse_guarded(struct gguf *g, struct guarded *copy, const void *file,
                          struct error *err) {
     *copy = guarded_alloc(size, false);
     if (size) memcpy(copy->data, file, size);
-    *err = (struct error){""};
+    *err = (struct error){KQ_OK, ""};
     return gguf_parse(g, copy->data, size, err);
 }
 
@@ -52,7 +52,7 @@ static struct gguf g_open;
 static uint8_t *g_file;
 static const struct gguf *accept(struct gguf_build *b) {
     size_t size;
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     g_file = build_file(b, &size);
     int result = gguf_parse(&g_open, g_file, size, &err);
     CHECK(result == 0 && err.text[0] == '\0', "result %d, \"%s\"", result, err.text);
@@ -192,7 +192,7 @@ static void test_patches(void) {
             check_refused_bytes(file, size, p->expected);
         } else {
             struct gguf g;
-            struct error err = {""};
+            struct error err = {KQ_OK, ""};
             int result = gguf_parse(&g, file, size, &err);
             CHECK(result == 0, "%s + %d = %llu: \"%s\"", p->marker, p->at,
                   (unsigned long long)p->value, err.text);
@@ -319,7 +319,7 @@ static void test_legal_metadata(void) {
     g = accept(&b);
     uint32_t v = 0;
     struct gguf_str s = {0};
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     const struct gguf_kv *array = NULL;
     CHECK(gguf_get_u32(g, key, &v, &err) == 1 && v == 5, "key of 65535 bytes: %u", (unsigned)v);
     CHECK(gguf_get_u32(g, "\xe6\x97\xa5 \n", &v, &err) == 1 && v == 6, "odd key: %u", (unsigned)v);
@@ -440,7 +440,7 @@ static void test_type_table(void) {
 
 /* Which getter takes which type: u for u32, f for f32, b for bool, s for str; arrays I, F, B, S. */
 static void check_getters(const struct gguf *g, const char *key, const char *takes) {
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     uint32_t u = 99;
     float f = 99;
     bool b = true;
@@ -498,7 +498,7 @@ static void test_getter_matrix(void) {
     }
     const struct gguf *g = accept(&b);
     for (size_t i = 0; i < n; i++) check_getters(g, types[i].key, types[i].takes);
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     uint32_t u = 99;
     const struct gguf_kv *a = NULL;
     CHECK(gguf_get_u32(g, "no.such", &u, &err) == 0 && u == 99, "missing key");
@@ -518,7 +518,7 @@ static void test_getter_matrix(void) {
 }
 
 static void check_u32(const struct gguf *g, const char *key, int expected, uint32_t value) {
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     uint32_t u = 99;
     int found = gguf_get_u32(g, key, &u, &err);
     CHECK(found == expected && u == (expected == 1 ? value : 99), "%s: %d, %u", key, found,
@@ -527,7 +527,7 @@ static void check_u32(const struct gguf *g, const char *key, int expected, uint3
 }
 
 static void check_f32(const struct gguf *g, const char *key, int expected, float value) {
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     float f = 99;
     int found = gguf_get_f32(g, key, &f, &err);
     if (expected == -1) value = 99;
@@ -560,7 +560,7 @@ static void test_getter_values(void) {
     check_f32(g, "f32", 1, 1.5f), check_f32(g, "f64", 1, 0.1f), check_f32(g, "f64+", -1, 0);
     check_f32(g, "f64-", -1, 0), check_f32(g, "max", 1, FLT_MAX), check_f32(g, "nan", 1, NAN);
     check_f32(g, "inf", 1, INFINITY);
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     bool v = false;
     CHECK(gguf_get_bool(g, "true", &v, &err) == 1 && v, "true");
     CHECK(gguf_get_bool(g, "false", &v, &err) == 1 && !v, "false");
@@ -584,7 +584,7 @@ static void test_unaligned_arrays(void) {
     static const double doubles[] = {-1.5, 0, 1e300};
     static const float floats[] = {-1.5f, 0, 1e30f};
     static const char *const strings[] = {"a", "", "bcd"};
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     for (int shift = 0; shift < 8; shift++) {
         struct gguf_build b = {0};
         build_strn(&b, "shift", "12345678", (size_t)shift);
@@ -640,7 +640,7 @@ static void test_many(void) {
         b.tensors[i].data.data[0] = (uint8_t)i;
     }
     const struct gguf *g = accept(&b);
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     for (uint32_t i = 0; i < N; i++) {
         uint32_t v = 0;
         snprintf(name, sizeof name, "a.common.prefix.%u", (unsigned)(i * 7919u % N));
@@ -668,7 +668,7 @@ static const char *in_dir(const char *name) {
 
 static void check_open_refused(const char *path, const char *expected) {
     struct gguf g;
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     int result = gguf_open(&g, path, &err);
     CHECK(result == -1, "%s: result %d, expected \"%s\"", path, result, expected);
     CHECK(strstr(err.text, expected), "expected \"%s\", found \"%s\"", expected, err.text);
@@ -713,7 +713,7 @@ static void test_files(void) {
     struct gguf_build b = valid();
     build_write(&b, path);
     struct gguf g;
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     struct stat st;
     CHECK(gguf_open(&g, path, &err) == 0 && g.n_kv == 5 && g.n_tensors == 3, "%s", err.text);
     CHECK(stat(path, &st) == 0 && g.mapped_bytes == (size_t)st.st_size, "%zu mapped",
@@ -769,7 +769,7 @@ static void write_parts(void) {
 static void test_split(void) {
     write_parts();
     struct gguf g;
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     int fds = open_fds();
     CHECK(gguf_open(&g, part_path(0), &err) == 0, "%s", err.text);
     CHECK(g.n_tensors == 6 && g.n_maps == 3 && g.n_kv == 5, "%zu tensors, %zu maps, %zu keys",
@@ -851,7 +851,7 @@ static void test_split_broken(void) {
     b = part(2);
     write_part(2, &b);
     struct gguf g;
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     CHECK(gguf_open(&g, part_path(0), &err) == 0 && g.n_tensors == 6, "without counts: %s",
           err.text);
     gguf_close(&g);

@@ -574,7 +574,7 @@ static void test_common(const struct isa *isa) {
 }
 
 static void expect_refusal(struct matrix w, const char *text) {
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     CHECK(!matmul_supports(&w, "blk.0.name", &err), "type %u", w.type);
     CHECK(strcmp(err.text, text) == 0, "%s", err.text);
 }
@@ -599,7 +599,7 @@ static void test_refusals(void) {
 /* Sizes beyond any address space; the sanitizers' malloc would end the program. */
 static void test_out_of_memory(void) {
 #if !TEST_SANITIZED
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     struct matmul m;
     CHECK(matmul_open(&m, &isa_portable, pools[0], false, INT64_C(1) << 40, 1 << 10, &err) == -1 &&
               strcmp(err.text, "out of memory: products of 1024 tokens with 1099511627776 columns "

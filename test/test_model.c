@@ -287,7 +287,7 @@ static void test_too_large(void) {
     struct tiny t = tiny_llama();
     struct gguf_build b = tiny_build(&t);
     struct opened o = open_built(&b, "too large");
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     struct threads *threads = threads_open(1, &err);
     struct transformer_params p = {
         .isa = isa_best(), .threads = threads, .n_ctx = 8, .n_batch = INT_MAX / 4};

@@ -8,7 +8,7 @@
 #include <math.h>
 
 #define SIMD_PORTABLE
-#include "ops_simd.h" // for vf_exp
+#include "simd/ops.h" // for vf_exp
 
 enum {
     ROOM_A,

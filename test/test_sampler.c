@@ -448,11 +448,11 @@ static void test_refusals(void) {
         {{1, 64, 0, 1, NAN, 1, 0}, "min-p"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct error err = {{0}};
+        struct error err = {0};
         CHECK(!sampler_open(&cases[i].params, 10, &err), "case %zu", i);
         CHECK(strstr(err.text, cases[i].word), "case %zu: %s", i, err.text);
     }
-    struct error err = {{0}};
+    struct error err = {0};
     CHECK(!sampler_open(&neutral, 0, &err) && err.text[0], "no vocabulary");
     CHECK(!sampler_open(&neutral, -1, &err), "a negative vocabulary");
     sampler_close(NULL);

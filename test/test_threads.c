@@ -210,7 +210,7 @@ static void test_open_and_close(void) {
 static void test_refusals(void) {
     static const int bad[] = {0, -1, 1025, 0x7fffffff, -0x7fffffff - 1};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct error err = {{0}};
+        struct error err = {0};
         CHECK(!threads_open(bad[i], &err) && err.text[0], "%d threads", bad[i]);
     }
 }
@@ -222,7 +222,7 @@ static void test_no_room(void) {
     pid_t child = fork();
     if (child == 0) {
         struct rlimit limit = {64 << 20, 64 << 20};
-        struct error err = {{0}};
+        struct error err = {0};
         if (setrlimit(RLIMIT_AS, &limit) != 0) _exit(3);
         void *volatile probe = malloc(128 << 20);
         if (probe) _exit(3);

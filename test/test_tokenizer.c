@@ -24,7 +24,7 @@ static size_t read_hex(const char *line, char *text) {
 
 static void check_line(const struct tokenizer *t, const char *path, int number, const char *line) {
     struct token_list ids = {0};
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     char *text = malloc(strlen(line) + 1);
     size_t len = text ? read_hex(line, text) : 0;
     int failed = tokenizer_encode(t, text, len, true, true, &ids, &err);
@@ -46,7 +46,7 @@ static void check_line(const struct tokenizer *t, const char *path, int number, 
 static void check_file(const char *vocab, const char *tests) {
     static char line[1 << 20];
     struct gguf g;
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     FILE *f = fopen(tests, "r");
     struct tokenizer *t = NULL;
     if (gguf_open(&g, vocab, &err) == 0) t = tokenizer_open(&g, &err);
@@ -199,7 +199,7 @@ static struct vocab *make_bpe(void) {
 /* ids ends with -1. */
 static void check_ids(const struct vocab *v, const char *text, bool special, const int32_t *ids) {
     struct token_list out = {0};
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     size_t n = 0;
     while (ids[n] >= 0) n++;
     int failed = !v->t || tokenizer_encode(v->t, text, strlen(text), special, special, &out, &err);
@@ -745,7 +745,7 @@ static void test_stop(void) {
     sigaction(SIGVTALRM, &action, NULL);
     for (int i = 0; i < 2; i++) {
         struct token_list out = {0};
-        struct error err = {""};
+        struct error err = {KQ_OK, ""};
         struct itimerval once = {.it_value = {.tv_usec = 20000}};
         open_good(v[i]);
         alarmed = 0;

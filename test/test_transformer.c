@@ -36,7 +36,7 @@ static const char *path_of(const char *name, const char *ending) {
 }
 
 static void load_model(struct loaded *l, const char *path) {
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     l->name = path;
     if (gguf_open(&l->g, path, &err) < 0 || model_open(&l->m, &l->g, &err) < 0) {
         die(path, err.text);
@@ -107,7 +107,7 @@ struct running {
 };
 
 static struct running start(const struct loaded *l, const struct setup *s) {
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     struct running r = {.threads = threads_open(s->n_threads, &err), .n_vocab = l->m.hp.n_vocab};
     if (!r.threads) die("threads_open", err.text);
     struct transformer_params p = {.isa = s->isa,
@@ -128,7 +128,7 @@ static void stop(struct running *r) {
 
 /* n tokens at pos in one call; a row of logits for each to rows. */
 static void feed(struct running *r, const int32_t *ids, int n, int pos, float *rows) {
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     if (transformer_forward(r->t, ids, n, pos, &err) < 0) die("transformer_forward", err.text);
     for (int i = 0; i < n; i++) {
         const float *logits = transformer_logits(r->t, i, &err);
@@ -291,7 +291,7 @@ static void test_mixed_batches(const struct loaded *l) {
 static void test_any_order(const struct loaded *l) {
     static const int order[] = {39, 3, 20, 4, 0, 39, 16, 15, 38};
     struct setup s = plain();
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     size_t n_vocab = (size_t)l->m.hp.n_vocab;
     float *expected = run(l, &s, N_GOLDEN);
     struct running r = start(l, &s);
@@ -395,7 +395,7 @@ static void test_longrope(const struct loaded *l) {
 
 static void test_interrupted(const struct loaded *l) {
     static atomic_int flag = 1;
-    struct error err = {""};
+    struct error err = {KQ_OK, ""};
     struct threads *threads = threads_open(1, &err);
     struct transformer_params p = {
         .isa = isa_best(), .threads = threads, .n_ctx = 8, .n_batch = 8, .stop = &flag};

@@ -1,13 +1,13 @@
 /* --info: what a file is, what it needs, and whether this engine runs it. Everything that can be
  * told is told, of files that do not run, too: of unknown architectures, of unknown types, of a
  * vocabulary alone. */
-#include "run.h"
+#include "session.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-#include "chat.h"
-#include "quant.h"
+#include "../chat.h"
+#include "../quant.h"
 
 /* One value in the list of metadata is at most so many bytes. */
 #define MAX_SHOWN 60

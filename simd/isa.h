@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "quant.h"
+#include "../quant.h"
 
 /* W: n_rows x n_cols weights, rows of row_bytes one after the other in the mapped file. */
 struct matrix {

@@ -1,5 +1,5 @@
-/* A thin layer over vector registers, so that kernels are written once (matmul_q_simd.h,
- * ops_simd.h) and every instruction set performs the same operations on the same lanes in the same
+/* A thin layer over vector registers, so that kernels are written once (products.h,
+ * ops.h) and every instruction set performs the same operations on the same lanes in the same
  * order.
  *
  * Define one of SIMD_AVX512, SIMD_AVX2, SIMD_NEON, SIMD_PORTABLE before including this.
@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "quant.h"
+#include "../quant.h"
 
 #define INLINE static inline __attribute__((always_inline, unused))
 

@@ -1,5 +1,5 @@
 /* --perplexity: how well a model predicts a text, measured as llama.cpp's perplexity tool does. */
-#include "run.h"
+#include "session.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* What the files of the program `run` share: run.c (command line, generation, statistics, main),
- * run_info.c, run_perplexity.c, run_bench.c and run_chat.c (a mode each). Only these print or exit;
+ * info.c, perplexity.c, bench.c and chat.c (a mode each). Only these print or exit;
  * their functions say what went wrong and return the exit status, 0 if all is well.
  */
 #ifndef RUN_H
@@ -8,9 +8,9 @@
 #include <signal.h>
 #include <stdio.h>
 
-#include "sampler.h"
-#include "tokenizer.h"
-#include "transformer.h"
+#include "../sampler.h"
+#include "../tokenizer.h"
+#include "../transformer.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 

@@ -1,14 +1,14 @@
 /* --chat: a conversation, on a terminal or through a pipe. Before every answer the conversation so
  * far is written out in the model's format; what of it the cache holds already is not read again.
  * A control token that is spelled out in a message counts as one: formats do not escape. */
-#include "run.h"
+#include "session.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "chat.h"
+#include "../chat.h"
 
 /* Bytes of a message: more than a context holds. Input may have no end. */
 #define MAX_MESSAGE (1 << 20)

@@ -1,10 +1,10 @@
-/* The portable instance of ops_simd.h, the same source on arrays of 8 floats with fmaf, and the one
+/* The portable instance of ops.h, the same source on arrays of 8 floats with fmaf, and the one
  * table that all instances share. */
 #include <math.h>
 #include <pthread.h>
 
 #define SIMD_PORTABLE
-#include "ops_simd.h"
+#include "ops.h"
 
 const struct ops ops_portable = OPS_SIMD;
 

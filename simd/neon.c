@@ -1,9 +1,9 @@
-/* NEON, which every aarch64 CPU has: the kernels of matmul_q_simd.h and ops_simd.h with a row's 8
+/* NEON, which every aarch64 CPU has: the kernels of products.h and ops.h with a row's 8
  * lanes in two registers. */
 #if defined(__aarch64__)
 #define SIMD_NEON
-#include "matmul_q_simd.h"
-#include "ops_simd.h"
+#include "products.h"
+#include "ops.h"
 
 static bool usable(void) {
     return true;

@@ -1,4 +1,4 @@
-/* simd.h in portable C, what ops_simd.h needs of it. What each function does: simd_avx512.h. */
+/* simd.h in portable C, what ops.h needs of it. What each function does: simd_avx512.h. */
 #ifndef SIMD_PORTABLE_H
 #define SIMD_PORTABLE_H
 

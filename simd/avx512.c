@@ -1,9 +1,9 @@
-/* AVX-512: the kernels of matmul_q_simd.h with two rows of a matrix in a register, each in its own
+/* AVX-512: the kernels of products.h with two rows of a matrix in a register, each in its own
  * 8 lanes, so that the bits are those of the narrower instruction sets. The rest of the step is
  * small and stays with AVX2. */
 #if defined(__x86_64__)
 #define SIMD_AVX512
-#include "matmul_q_simd.h"
+#include "products.h"
 
 static bool usable(void) {
     return isa_avx2.usable() && __builtin_cpu_supports("avx512f") &&

@@ -1,9 +1,9 @@
-/* AVX2 + FMA + F16C: the kernels of matmul_q_simd.h and ops_simd.h with one row of a matrix in a
+/* AVX2 + FMA + F16C: the kernels of products.h and ops.h with one row of a matrix in a
  * register. Compiled into every x86-64 build, chosen when the program starts. */
 #if defined(__x86_64__)
 #define SIMD_AVX2
-#include "matmul_q_simd.h"
-#include "ops_simd.h"
+#include "products.h"
+#include "ops.h"
 
 #include <cpuid.h>
 

@@ -20,7 +20,7 @@ static void require(bool condition, const char *what) {
 /* Every width of the model is that of a tensor in the file, so buffers for some tokens take no more
  * than so many floats for each byte of it; the rest is work space for one thread. */
 static size_t justified(size_t file_bytes) {
-    return (size_t)1 << 20 | 64 * N_CTX * sizeof(float) * file_bytes;
+    return ((size_t)1 << 20) + 64 * N_CTX * sizeof(float) * file_bytes;
 }
 
 static void run(const struct model *m, size_t size, struct threads *threads) {

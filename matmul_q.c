@@ -280,11 +280,12 @@ static void run_products(struct matmul *m, const struct product *products, int n
     long n = 0;
     if (n_tokens == 1) {
         for (int i = 0; i < n_products; i++) n += (long)products[i].w->n_rows;
-        parallel_for(m->threads, n, gemv_grain(m, products, n_products, n), gemv_rows, &job);
+        parallel_for(m->threads, m->stop, n, gemv_grain(m, products, n_products, n), gemv_rows,
+                     &job);
     } else {
         int rows = m->isa->panel_rows;
         for (int i = 0; i < n_products; i++) n += (long)((products[i].w->n_rows + rows - 1) / rows);
-        parallel_for(m->threads, n, 1 + 24 / rows, gemm_panels, &job);
+        parallel_for(m->threads, m->stop, n, 1 + 24 / rows, gemm_panels, &job);
     }
 }
 
@@ -315,7 +316,7 @@ static void run_reference(struct matmul *m, const struct product *product, int n
         return;
     }
     if (bytes > m->reference_peak_bytes) m->reference_peak_bytes = bytes;
-    parallel_for(m->threads, (long)w->n_rows, 16, dequantize_rows, &job);
+    parallel_for(m->threads, m->stop, (long)w->n_rows, 16, dequantize_rows, &job);
     struct matrix f32 = {GGML_TYPE_F32, w->n_rows, w->n_cols, row_bytes, (const uint8_t *)job.out};
     struct product copy = {&f32, product->y};
     run_products(m, &copy, 1, n_tokens);
@@ -325,7 +326,7 @@ static void run_reference(struct matmul *m, const struct product *product, int n
 void mul_mat(struct matmul *m, const struct product *products, int n_products, const float *x,
              int n_tokens) {
     struct lanes_job job = {m, x, products[0].w->n_cols, n_tokens};
-    parallel_for(m->threads, n_tokens, 8, permute_tokens, &job);
+    parallel_for(m->threads, m->stop, n_tokens, 8, permute_tokens, &job);
     if (!m->reference) {
         run_products(m, products, n_products, n_tokens);
     } else {

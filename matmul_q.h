@@ -24,6 +24,7 @@
 struct matmul {
     const struct isa *isa;
     struct threads *threads;
+    atomic_int *stop; // NULL, or once it is set results are incomplete (threads.h); see matmul_open
     bool reference;
     int64_t max_cols;
     int max_tokens;
@@ -35,7 +36,8 @@ struct matmul {
     bool failed;                 // out of memory for such a buffer: results since then are garbage
 };
 
-/* Products of up to max_tokens tokens with matrices of up to max_cols columns. */
+/* Products of up to max_tokens tokens with matrices of up to max_cols columns. Nothing stops them
+ * unless the owner sets m->stop afterwards. */
 int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads, bool reference,
                 int64_t max_cols, int max_tokens, struct error *err);
 void matmul_close(struct matmul *m);

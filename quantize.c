@@ -455,7 +455,7 @@ static int put_tensor(struct output *o, const struct gguf_tensor *t, uint32_t ty
         c.n = n < CHUNK ? n : CHUNK;
         size_t bytes = (size_t)(c.n / c.out_info->block_len * c.out_info->block_bytes);
         if (t->type != type) {
-            parallel_for(threads, (long)((c.n + PIECE - 1) / PIECE), 1, quantize_pieces, &c);
+            parallel_for(threads, NULL, (long)((c.n + PIECE - 1) / PIECE), 1, quantize_pieces, &c);
         }
         put(o, t->type == type ? c.in : buffer, bytes);
         show_progress(p, c.n);

@@ -54,11 +54,10 @@ struct threads {
     int spin_looks;
     int wake_max; // more workers than this would only take the processor from each other
 
-    atomic_int *stop; // NULL: nothing does
-
     // The job: written while no worker is inside, read only by those counted in.
     threads_fn *fn;
     void *arg;
+    atomic_int *stop; // NULL: nothing stops it
     long n, grain, n_pieces;
 
     pthread_mutex_t mutex;
@@ -175,16 +174,18 @@ static void wait_until_left(struct threads *t) {
     pthread_mutex_unlock(&t->mutex);
 }
 
-void parallel_for(struct threads *t, long n, long grain, threads_fn *fn, void *arg) {
+void parallel_for(struct threads *t, atomic_int *stop, long n, long grain, threads_fn *fn,
+                  void *arg) {
     unsigned state = atomic_load(&t->state);
     assert(grain > 0 && !(state & (STATE_OPEN | STATE_ACTIVE))); // a parallel_for inside another
     if (n <= 0) return;
-    if (n <= grain || (t->n_threads == 1 && !t->stop)) {
+    if (n <= grain || (t->n_threads == 1 && !stop)) {
         fn(arg, 0, n, 0);
         return;
     }
     t->fn = fn;
     t->arg = arg;
+    t->stop = stop;
     t->n = n;
     t->grain = grain;
     t->n_pieces = (n - 1) / grain + 1;
@@ -248,10 +249,6 @@ void threads_close(struct threads *t) {
     pthread_cond_destroy(&t->wake);
     pthread_mutex_destroy(&t->mutex);
     free(t);
-}
-
-void threads_stop_on(struct threads *t, atomic_int *flag) {
-    t->stop = flag;
 }
 
 int threads_count(const struct threads *t) {

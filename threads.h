@@ -28,15 +28,17 @@ int threads_usable(const char *root, const bool *allowed, int n_cpu, bool physic
  * and pieces hold `grain` >= 1 items (the last one fewer); thread is in 0..threads_count-1, and no
  * two calls at the same time have the same one. Idle threads take the next piece, so the split
  * does not decide which thread computes what; the caller returns when all are done, and sees all
- * they wrote. With n <= grain, or one thread and no flag to stop on, it is one plain call
- * fn(arg, 0, n, 0). A piece of 5 to 40 microseconds is worth handing out and leaves nobody waiting
- * long for the last one. Only one thread may call it at a time, and fn must not. */
+ * they wrote. A piece of 5 to 40 microseconds is worth handing out and leaves nobody waiting long
+ * for the last one. Only one thread may call it at a time, and fn must not.
+ *
+ * Once *stop is not 0 no further piece is begun. What was to be computed is then incomplete:
+ * whoever sets a flag looks at it before using a result. Atomic, as a signal handler may set it
+ * while all threads look. It belongs to this call alone, so that callers who share a pool stop each
+ * their own work. NULL: nothing stops it.
+ *
+ * With n <= grain, or one thread and no flag, all of it is one plain call fn(arg, 0, n, 0). */
 typedef void threads_fn(void *arg, long begin, long end, int thread);
-void parallel_for(struct threads *t, long n, long grain, threads_fn *fn, void *arg);
-
-/* From now on parallel_for begins no further piece once *flag is not 0. What it was to compute is
- * then incomplete: whoever sets a flag looks at it before using a result. Atomic, as a signal
- * handler may set it while all threads look. NULL: no flag. */
-void threads_stop_on(struct threads *t, atomic_int *flag);
+void parallel_for(struct threads *t, atomic_int *stop, long n, long grain, threads_fn *fn,
+                  void *arg);
 
 #endif

@@ -237,7 +237,7 @@ static void run_tokens(void *arg, long begin, long end, int thread) {
 
 static void each_token(struct transformer *t, int il, token_fn *fn) {
     struct token_job job = {t, fn, il};
-    parallel_for(t->p.threads, t->n, 4, run_tokens, &job);
+    parallel_for(t->p.threads, t->p.stop, t->n, 4, run_tokens, &job);
 }
 
 static float *row(float *x, int i, int64_t n) {
@@ -430,7 +430,8 @@ static void attention(struct transformer *t, int il) {
     const struct hparams *hp = &t->m->hp;
     int n_queries = t->n * (hp->n_head / hp->n_head_kv);
     struct attention_job job = {t, il, round_up(n_queries, ATTN_QUERIES) / ATTN_QUERIES};
-    parallel_for(t->p.threads, (long)job.n_tiles * hp->n_head_kv, 1, attention_tiles, &job);
+    parallel_for(t->p.threads, t->p.stop, (long)job.n_tiles * hp->n_head_kv, 1, attention_tiles,
+                 &job);
 }
 
 /* -------------------------------------------------------------------------------- feed-forward */
@@ -640,7 +641,6 @@ struct transformer *transformer_open(const struct model *m, const struct transfo
     }
     t->m = m;
     t->p = *params;
-    threads_stop_on(t->p.threads, t->p.stop);
     int64_t widest = m->hp.n_head > m->hp.rope_dim ? m->hp.n_head : m->hp.rope_dim;
     if (params->n_batch > INT_MAX / widest) { // so that heads and angles of a batch fit an int
         error_set(err, KQ_NO_MEMORY,
@@ -655,6 +655,7 @@ struct transformer *transformer_open(const struct model *m, const struct transfo
         transformer_close(t);
         return NULL;
     }
+    t->mm.stop = t->p.stop;
     rope_frequencies(&t->rope, m, (double)m->hp.rope_base, t->p.n_ctx, true);
     rope_frequencies(&t->rope_swa, m, (double)m->hp.rope_base_swa, t->p.n_ctx,
                      !m->family->swa_unscaled);

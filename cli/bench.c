@@ -57,7 +57,7 @@ static double read_bandwidth(struct session *s) {
             struct read_job job = {s->gguf.tensors[i].data};
             long pieces = (long)(s->gguf.tensors[i].nbytes / PIECE);
             long grain = pieces / threads_count(s->threads) + 1;
-            parallel_for(s->threads, pieces, grain, read_pieces, &job);
+            parallel_for(s->threads, &interrupted, pieces, grain, read_pieces, &job);
             bytes += (double)pieces * PIECE;
         }
         double rate = bytes / (now() - start);
@@ -83,7 +83,7 @@ static double fma_peak(struct session *s) {
     double best = 0;
     for (int r = 0; r < 3; r++) {
         double start = now();
-        parallel_for(s->threads, pieces, 1, fma_pieces, (void *)(uintptr_t)s->o.isa);
+        parallel_for(s->threads, &interrupted, pieces, 1, fma_pieces, (void *)(uintptr_t)s->o.isa);
         double macs = (double)pieces * FMA_ROUNDS * s->o.isa->fma_loop_macs;
         double rate = macs / (now() - start);
         if (rate > best) best = rate;

@@ -82,7 +82,7 @@ static void measure_fma(int which) {
     long n = FMA_PIECES * options.n_threads;
     for (int r = 0; r < n_reps; r++) {
         double start = seconds();
-        parallel_for(threads, n, 1, run_fma, &job);
+        parallel_for(threads, NULL, n, 1, run_fma, &job);
         double macs = (double)n * (double)job.n * job.isa->fma_loop_macs;
         double rate = macs / (seconds() - start);
         if (rate > fma_peak[which]) fma_peak[which] = rate;
@@ -107,7 +107,7 @@ static void measure_read(void) {
     memset(data, 1, (size_t)n * READ_PIECE);
     for (int r = 0; r < n_reps; r++) {
         double start = seconds();
-        parallel_for(threads, n, 1, read_piece, data);
+        parallel_for(threads, NULL, n, 1, read_piece, data);
         double rate = (double)n * READ_PIECE / (seconds() - start);
         if (rate > read_peak) read_peak = rate;
     }

@@ -457,6 +457,31 @@ static void check_mul_mat(const struct isa *isa, const struct problem *p, struct
     matmul_close(&m);
 }
 
+/* Once its flag is set a product begins no further piece; the flag of another one that shares the
+ * pool of threads is not its business. */
+static void test_stop(const struct isa *isa) {
+    enum { N_ROWS = 400, N_TOKENS = 3 };
+    static float data[N_ROWS * LANE_GROUP], x[N_TOKENS * LANE_GROUP], y[N_TOKENS * N_ROWS];
+    static atomic_int flags[2];
+    struct matrix w = {GGML_TYPE_F32, N_ROWS, LANE_GROUP, LANE_GROUP * 4, (uint8_t *)data};
+    struct product product = {&w, y};
+    for (int i = 0; i < 8; i++) {
+        struct matmul m;
+        int n_tokens = i % 2 ? 1 : N_TOKENS;
+        bool stopped = i / 2 % 2, reference = i / 4;
+        CHECK(matmul_open(&m, isa, pools[1], reference, LANE_GROUP, N_TOKENS, NULL) == 0, "open");
+        m.stop = &flags[i % 2];
+        flags[stopped == i % 2] = 1;
+        y[n_tokens * N_ROWS - 1] = 7;
+        mul_mat(&m, &product, 1, x, n_tokens);
+        CHECK((y[n_tokens * N_ROWS - 1] == 7) == stopped, "%s, %d tokens%s: %s", isa->name,
+              n_tokens, reference ? ", reference" : "",
+              stopped ? "went on" : "stopped by another's flag");
+        flags[0] = flags[1] = 0;
+        matmul_close(&m);
+    }
+}
+
 /* --------------------------------------------------------------------------------------- cases */
 
 static void check_problem(const struct isa *isa, const struct problem *p) {
@@ -567,6 +592,7 @@ static void test_common(const struct isa *isa) {
         CHECK(supported == (isa->gemv[type] != NULL) && supported == (isa->panel[type] != NULL),
               "%s: type %u", isa->name, type);
     }
+    test_stop(isa);
     CHECK(isa_find(isa->name) == isa, "isa_find(%s)", isa->name);
     float once = isa->fma_loop(1), often = isa->fma_loop(5); // its sums are of ones
     CHECK(once >= LANES && often == 5 * once, "%s: fma_loop %g, %g", isa->name, (double)once,

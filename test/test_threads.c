@@ -56,7 +56,7 @@ static void check_visits(struct threads *t, struct visits *v, long n, long grain
     v->n = n;
     v->grain = grain;
     v->n_threads = threads_count(t);
-    parallel_for(t, n, grain, visit, v);
+    parallel_for(t, NULL, n, grain, visit, v);
     long wrong = 0;
     for (long i = 0; i < N_MAX; i++) wrong += v->seen[i] != (i < n);
     CHECK(wrong == 0 && v->bad_piece == 0 && v->bad_thread == 0,
@@ -91,7 +91,7 @@ static void add_range(void *arg, long begin, long end, int thread) {
 
 static long parallel_sum(struct threads *t, long n, long grain) {
     struct sum s = {0};
-    parallel_for(t, n, grain, add_range, &s);
+    parallel_for(t, NULL, n, grain, add_range, &s);
     long sum = 0;
     for (int i = 0; i < T_MAX; i++) sum += s.partial[i][0];
     return sum;
@@ -146,7 +146,7 @@ static void test_workers_take_part(void) {
         int shared = 0;
         for (int i = 0; i < 20; i++) {
             atomic_int pieces_of[T_MAX] = {0};
-            parallel_for(t, 8, 1, note_thread, pieces_of);
+            parallel_for(t, NULL, 8, 1, note_thread, pieces_of);
             shared += pieces_of[0] < 8;
             sleep_us(i % 2 * 1000);
         }
@@ -183,16 +183,17 @@ static void stop_at_ten(void *arg, long begin, long end, int thread) {
 /* Pieces begun before the flag was set are finished, others are not begun. */
 static void test_stop(void) {
     for (int n_threads = 1; n_threads <= 3; n_threads++) {
-        struct stopping s = {0};
+        struct stopping s = {0}, other = {0};
         struct threads *t = open_or_exit(n_threads);
-        threads_stop_on(t, &s.flag);
-        parallel_for(t, 1000000, 1, stop_at_ten, &s);
+        parallel_for(t, &s.flag, 1000000, 1, stop_at_ten, &s);
         long n = atomic_load(&s.n_pieces);
         CHECK(n > 10 && n < 1000000, "%d threads: %ld pieces", n_threads, n);
-        parallel_for(t, 1000000, 1, stop_at_ten, &s);
+        parallel_for(t, &other.flag, 1000000, 1, stop_at_ten, &other);
+        CHECK(other.flag && other.n_pieces > 10, "%d threads: stopped by another call's flag",
+              n_threads);
+        parallel_for(t, &s.flag, 1000000, 1, stop_at_ten, &s);
         CHECK(atomic_load(&s.n_pieces) == n, "%d threads: pieces after the flag", n_threads);
-        threads_stop_on(t, NULL);
-        parallel_for(t, 1000, 1, stop_at_ten, &s);
+        parallel_for(t, NULL, 1000, 1, stop_at_ten, &s);
         CHECK(atomic_load(&s.n_pieces) == n + 1000, "%d threads: no flag, no stop", n_threads);
         threads_close(t);
     }

@@ -409,6 +409,74 @@ static void test_interrupted(const struct loaded *l) {
     threads_close(threads);
 }
 
+/* Panels of weights that were decoded; with a flag, the first one sets it. */
+static struct {
+    const struct isa *isa;
+    atomic_int *flag;
+    long n;
+} spy;
+
+static void spy_panel(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
+                      float *panel) {
+    spy.n++;
+    if (spy.flag) *spy.flag = 1;
+    spy.isa->panel[w->type](w, row, n_rows, k0, kc, panel);
+}
+
+/* Runs 5 tokens; `flag` is set amidst the first product, and ends it (NULL: nothing does, and the
+ * last logits are `expected`). */
+static void check_flag(const struct loaded *l, struct transformer *t, atomic_int *flag,
+                       const float *expected) {
+    struct error err = {KQ_OK, ""};
+    long n_panels =
+        (long)gguf_find_tensor(&l->g, "blk.0.attn_q.weight")->ne[1] / spy.isa->panel_rows;
+    spy.n = 0;
+    spy.flag = flag;
+    int result = transformer_forward(t, l->ids, 5, 0, &err);
+    spy.flag = NULL;
+    if (flag) {
+        CHECK(result == -1 && err.status == KQ_INTERRUPTED, "result %d, %s", result, err.text);
+        CHECK(spy.n < n_panels, "%ld panels after the flag, the query alone has %ld", spy.n,
+              n_panels);
+        return;
+    }
+    const float *logits = result == 0 ? transformer_logits(t, 4, &err) : NULL;
+    CHECK(logits && memcmp(logits, expected, (size_t)l->m.hp.n_vocab * sizeof *logits) == 0,
+          "the other's flag: %s", logits ? "other logits" : err.text);
+}
+
+/* Two transformers share a pool of threads, and each has its flag. */
+static void test_two_flags(const struct loaded *l) {
+    static struct isa isa;
+    static atomic_int flags[2];
+    struct setup s = plain();
+    struct error err = {KQ_OK, ""};
+    struct threads *threads = threads_open(1, &err);
+    struct transformer *t[2];
+    float *rows = run(l, &s, 5), *expected = rows + 4 * (size_t)l->m.hp.n_vocab;
+    spy.isa = isa_best();
+    isa = *spy.isa;
+    for (int type = 0; type < GGML_N_TYPES; type++) isa.panel[type] = spy_panel;
+    for (int i = 0; i < 2; i++) {
+        struct transformer_params p = {
+            .isa = &isa, .threads = threads, .n_ctx = 8, .n_batch = 8, .stop = &flags[i]};
+        t[i] = transformer_open(&l->m, &p, &err);
+        if (!t[i]) die("transformer_open", err.text);
+    }
+    check_flag(l, t[0], &flags[0], NULL);
+    check_flag(l, t[1], NULL, expected);
+    flags[0] = 0;
+    check_flag(l, t[1], &flags[1], NULL);
+    check_flag(l, t[0], NULL, expected);
+    transformer_close(t[1]);
+    check_flag(l, t[0], &flags[0], NULL);
+    flags[0] = 0;
+    check_flag(l, t[0], NULL, expected);
+    transformer_close(t[0]);
+    threads_close(threads);
+    free(rows);
+}
+
 static void test_memory(const struct loaded *l) {
     const struct hparams *hp = &l->m.hp;
     size_t dims = (size_t)(hp->n_head_kv * (hp->head_dim_k + hp->head_dim_v) * hp->n_layer);
@@ -473,6 +541,7 @@ int main(int argc, char **argv) {
             test_full_context(&l);
             test_kv_types(&l);
             test_interrupted(&l);
+            test_two_flags(&l);
             test_memory(&l);
         }
         if (strcmp(l.name, "gemma2") == 0) test_ring(&l, quick ? 60 : 200);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # usage: test/run_tests.sh BUILD_DIR
-# Runs every test program in BUILD_DIR/test, every fuzz target over its corpus and every shell test,
-# one line each; all that a failed one printed; at the end "N passed, M failed".
+# Runs every test program in BUILD_DIR/test, every fuzz target over its corpus, every shell test and
+# a part of hashes.sh, one line each; all that a failed one printed; at the end "N passed, M failed".
 set -u
 cd "$(dirname "$0")/.." || exit 1
 if [ $# -ne 1 ] || ! build=$(cd "$1" && pwd); then
@@ -47,6 +47,7 @@ for source in test/test_*.c test/fuzz_*.c test/test_*.sh; do
     *) run "$name" "$build/test/$name" ;;
     esac
 done
+run hashes sh test/hashes.sh --quick
 rm -f "$log"
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ] && [ $passed -gt 0 ]

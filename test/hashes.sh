@@ -1,0 +1,199 @@
+#!/bin/sh
+# usage: test/hashes.sh [--quick | --record] [MODEL...]
+# The bits of every golden model and of the demo models: all rows of logits of 40 ids and 8 generated
+# tokens, whose hash must be the one in test/hashes.txt (NAME, hash with --kv f16, with --kv f32)
+# with 1 to 3 threads, batches of 1, 7 and 256, every instruction set and --reference.
+#   --quick    one setting for each instruction set
+#   --record   checks that all settings agree, writes the file and names the models that changed. A
+#              commit that changes it says which value was wrong.
+#   MODEL...   these alone, by the names in the file
+# RUN is the program (./run), words before it are an emulator; ISAS the instruction sets, by default
+# all that this processor has.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+LC_ALL=C
+export LC_ALL
+: "${RUN:=./run}"
+record_file=test/hashes.txt
+failed=0
+runs=0
+changed=0
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
+
+fail() {
+    failed=$((failed + 1))
+    echo "FAIL $*"
+}
+
+mode=check
+case ${1-} in
+--quick | --record)
+    mode=${1#--}
+    shift
+    ;;
+-*)
+    echo "usage: test/hashes.sh [--quick | --record] [MODEL...]" >&2
+    exit 2
+    ;;
+esac
+
+# has FLAG...: the processor has them all.
+has() {
+    for flag; do
+        grep -qE "^flags.* $flag( |\$)" /proc/cpuinfo || return 1
+    done
+}
+
+# What this processor can run, asked of the system and not of the program: an instruction set that
+# the program does not find is an error.
+isas_here() {
+    echo portable
+    case $(uname -m) in
+    x86_64)
+        has avx2 fma f16c && echo avx2
+        has avx2 fma f16c avx512f avx512bw avx512vl avx512dq && echo avx512
+        ;;
+    aarch64 | arm64) echo neon ;;
+    esac
+}
+
+# path_of NAME: the file of the model of that name.
+path_of() {
+    for path in "test/data/models/$1.gguf" "demo/$1.gguf"; do
+        [ -e "$path" ] && echo "$path" && return
+    done
+    return 1
+}
+
+# ids_of PATH: the tokens of the prompt.
+ids_of() {
+    if [ -e "${1%.gguf}.ids" ]; then
+        cat "${1%.gguf}.ids"
+    else
+        seq 40 79
+    fi
+}
+
+if command -v sha256sum >/dev/null; then
+    sum() { sha256sum; }
+else
+    sum() { shasum -a 256; }
+fi
+
+# hash_of PATH IDS OPTIONS...: sets hash, that of all rows of logits.
+hash_of() {
+    model=$1 ids=$2
+    shift 2
+    runs=$((runs + 1))
+    hash=failed
+    rm -f "$dir/logits"
+    # shellcheck disable=SC2086 # RUN may be several words
+    if $RUN "$model" --ids "$ids" -n 8 -c 256 -q --logits "$dir/logits" "$@" \
+        >"$dir/out" 2>&1 </dev/null; then
+        hash=$(sum <"$dir/logits" | cut -c 1-16)
+    else
+        fail "$model $*: $(tail -n 1 "$dir/out")"
+    fi
+}
+
+# expect HASH PATH IDS OPTIONS...
+expect() {
+    expected=$1
+    shift
+    hash_of "$@"
+    [ "$hash" = "$expected" ] || [ "$hash" = failed ] && return
+    shift 2
+    fail "$name $*: $hash, expected $expected"
+}
+
+# every_way HASH PATH IDS OPTIONS...: each instruction set meets each number of threads and each
+# batch; three of them meet each pair.
+every_way() {
+    turn=0
+    for isa in $isas; do
+        if [ "$mode" = quick ]; then
+            expect "$@" --isa "$isa" -t 2 -b 7
+            continue
+        fi
+        for threads in 1 2 3; do
+            case $(((turn + threads) % 3)) in
+            0) batch=1 ;;
+            1) batch=7 ;;
+            2) batch=256 ;;
+            esac
+            expect "$@" --isa "$isa" -t $threads -b "$batch"
+        done
+        case $((turn % 3)) in
+        0) expect "$@" --isa "$isa" -t 1 -b 256 --reference ;;
+        1) expect "$@" --isa "$isa" -t 2 -b 7 --reference ;;
+        2) expect "$@" --isa "$isa" -t 3 -b 1 --reference ;;
+        esac
+        turn=$((turn + 1))
+    done
+}
+
+# try NAME: checks the model with both caches; its line of the file goes to $dir/new.
+try() {
+    name=$1
+    if ! path=$(path_of "$name"); then
+        fail "$name: no such model"
+        return
+    fi
+    prompt=$(ids_of "$path")
+    line=$(sed -n "s/^$name //p" $record_file)
+    found=
+    for kv in f16 f32; do
+        expected=${line%% *}
+        line=${line#* }
+        if [ "$mode" = record ]; then
+            hash_of "$path" "$prompt" --kv $kv --isa portable -t 1 -b 1
+            expected=$hash
+        elif [ -z "$expected" ]; then
+            fail "$name: not in $record_file"
+            return
+        fi
+        every_way "$expected" "$path" "$prompt" --kv $kv
+        found="$found $expected"
+    done
+    echo "$name$found" >>"$dir/new"
+}
+
+# The lines of all models that were not tried stay.
+write_record() {
+    { [ -e $record_file ] && cat $record_file; } | while read -r name rest; do
+        grep -q "^$name " "$dir/new" || ! path_of "$name" >/dev/null || echo "$name $rest"
+    done >"$dir/old"
+    sort "$dir/old" "$dir/new" >"$dir/all"
+    { [ -e $record_file ] && cat $record_file; } | sort | comm -3 - "$dir/all" |
+        sed 's/^[[:space:]]*//' | cut -d ' ' -f 1 | sort -u >"$dir/changed"
+    while read -r name; do
+        changed=$((changed + 1))
+        echo "$name: $(sed -n "s/^$name //p" $record_file) -> $(sed -n "s/^$name //p" "$dir/all")"
+    done <"$dir/changed"
+    cp "$dir/all" $record_file
+    echo "$changed changed"
+}
+
+isas=${ISAS-$(isas_here)}
+: >"$dir/new"
+[ -e $record_file ] || : >$record_file
+if [ $# -eq 0 ]; then
+    for path in test/data/models/*.gguf demo/*.gguf; do
+        [ -e "$path" ] || continue
+        set -- "$@" "$(basename "$path" .gguf)"
+    done
+    [ $# -gt 0 ] || fail "no models"
+    # A line without a model hides that the model went.
+    [ "$mode" = record ] || while read -r name rest; do
+        path_of "$name" >/dev/null || echo "$name: no such model, but in $record_file"
+    done <$record_file >"$dir/orphans"
+    [ ! -s "$dir/orphans" ] || fail "$(cat "$dir/orphans")"
+fi
+models=$#
+for name; do try "$name"; done
+if [ "$mode" = record ] && [ $failed -eq 0 ]; then write_record; fi
+# shellcheck disable=SC2086 # words
+echo "hashes: $models models," $isas: "$runs runs, $failed failed"
+[ $failed -eq 0 ] && [ "$models" -gt 0 ]

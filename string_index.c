@@ -3,19 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
+
 /* No honest set of strings comes near it; a set made to collide is refused, not suffered. */
 #define MAX_PROBES 1024
 
-static uint64_t hash_bytes(uint64_t hash, const char *s, size_t n) {
-    for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)s[i]) * 0x100000001b3;
-    return hash;
-}
-
 static uint64_t hash_key(struct string_key key) {
-    uint64_t hash = hash_bytes(0xcbf29ce484222325, key.text, key.split ? key.split : key.len);
+    uint64_t hash = fnv1a(FNV_START, key.text, key.split ? key.split : key.len);
     if (key.split) {
-        hash = hash_bytes(hash, " ", 1);
-        hash = hash_bytes(hash, key.text + key.split, key.len - key.split);
+        hash = fnv1a(hash, " ", 1);
+        hash = fnv1a(hash, key.text + key.split, key.len - key.split);
     }
     return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "pretokenize.h"
 #include "string_index.h"
 
@@ -47,7 +48,6 @@ struct tokenizer {
     struct special *specials; // (n_specials) sorted by text
     size_t n_specials;
     bool special_start[256]; // by first byte
-    char *piece;             // the longest token's length
     atomic_int *stop;
 };
 
@@ -394,8 +394,7 @@ static int load(struct tokenizer *t, const struct gguf *g, struct error *err) {
     if (load_special_ids(t, g, err) != 0 || load_specials(t, err) != 0) return -1;
     if (load_stripping(t, g, err) != 0) return -1;
     if (!t->bpe) load_bytes_spm(t);
-    t->piece = malloc(t->vocab.max_len + 1);
-    return t->piece ? 0 : error_set(err, KQ_NO_MEMORY, "out of memory for a token");
+    return 0;
 }
 
 struct tokenizer *tokenizer_open(const struct gguf *g, struct error *err) {
@@ -418,7 +417,6 @@ void tokenizer_close(struct tokenizer *t) {
     free(t->attributes);
     free(t->order);
     free(t->specials);
-    free(t->piece);
     free(t);
 }
 
@@ -473,17 +471,9 @@ struct work {
     size_t n_heap, heap_capacity;
 };
 
-/* Room for n elements in *array; grows by doubling. */
 static int reserve(struct work *w, void *array, size_t *capacity, size_t n, size_t size) {
-    if (n <= *capacity) return 0;
-    size_t wanted = n > 2 * *capacity ? n : 2 * *capacity;
-    void *old, *grown = NULL;
-    memcpy(&old, array, sizeof old);
-    if (wanted <= SIZE_MAX / size) grown = realloc(old, wanted * size);
-    if (!grown) return error_set(w->err, KQ_NO_MEMORY, "out of memory while reading a text");
-    memcpy(array, &grown, sizeof grown);
-    *capacity = wanted;
-    return 0;
+    if (array_reserve(array, capacity, n, size) == 0) return 0;
+    return error_set(w->err, KQ_NO_MEMORY, "out of memory while reading a text");
 }
 
 static int emit(struct work *w, int32_t id) {
@@ -819,47 +809,67 @@ static int byte_value(struct gguf_str s) {
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
-static struct gguf_str unescape_spm(const struct tokenizer *t, struct gguf_str s) {
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; n++) {
+/* Bytes for a caller's buffer: those beyond its end are only counted. */
+struct sink {
+    char *buf;
+    size_t room, n;
+};
+
+static void put_byte(struct sink *out, char c) {
+    if (out->n < out->room) out->buf[out->n] = c;
+    out->n++;
+}
+
+static void put_text(struct sink *out, struct gguf_str s) {
+    for (size_t i = 0; i < s.len; i++) put_byte(out, s.data[i]);
+}
+
+static void unescape_spm(struct sink *out, struct gguf_str s) {
+    for (size_t i = 0; i < s.len;) {
         bool space = s.len - i >= 3 && memcmp(s.data + i, "\xe2\x96\x81", 3) == 0;
-        t->piece[n] = space ? ' ' : s.data[i];
+        put_byte(out, space ? ' ' : s.data[i]);
         i += space ? 3 : 1;
     }
-    return (struct gguf_str){t->piece, n};
 }
 
 /* Every character of GPT-2's alphabet has one or two bytes; others stay as they are. */
-static struct gguf_str unmap_bpe(const struct tokenizer *t, struct gguf_str s) {
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; n++) {
+static void unmap_bpe(const struct tokenizer *t, struct sink *out, struct gguf_str s) {
+    for (size_t i = 0; i < s.len;) {
         unsigned char a = (unsigned char)s.data[i];
         unsigned char b = i + 1 < s.len ? (unsigned char)s.data[i + 1] : 0;
         bool two = a >= 0xc2 && a <= 0xc5 && (b & 0xc0) == 0x80;
         size_t cp = two ? (size_t)(a & 0x1f) << 6 | (b & 0x3f) : a;
         bool known =
             (two || a < 0x80) && cp < sizeof t->cp_byte / sizeof *t->cp_byte && t->cp_byte[cp] >= 0;
-        t->piece[n] = known ? (char)t->cp_byte[cp] : s.data[i];
+        put_byte(out, known ? (char)t->cp_byte[cp] : s.data[i]);
         i += known && two ? 2 : 1;
     }
-    return (struct gguf_str){t->piece, n};
 }
 
-struct gguf_str tokenizer_piece(const struct tokenizer *t, int32_t id, bool show_special) {
-    struct gguf_str none = {"", 0};
-    if (!is_token(t, id)) return none;
+size_t tokenizer_piece(const struct tokenizer *t, int32_t id, bool show_special, char *buf,
+                       size_t room) {
+    struct sink out = {.buf = buf, .room = room};
+    if (!is_token(t, id)) return 0;
     unsigned attributes = t->attributes[id];
     struct gguf_str text = token_text(t, id);
-    if (attributes & (CONTROL | UNKNOWN)) return show_special ? text : none;
-    if (attributes & USER_DEFINED) return text;
-    if (attributes & BYTE) {
-        int byte = byte_value(text);
-        if (byte < 0) return text;
-        t->piece[0] = (char)byte;
-        return (struct gguf_str){t->piece, 1};
+    int byte = attributes & BYTE ? byte_value(text) : -1;
+    if (attributes & (CONTROL | UNKNOWN)) {
+        if (show_special) put_text(&out, text);
+    } else if (byte >= 0) {
+        put_byte(&out, (char)byte);
+    } else if (attributes & (USER_DEFINED | BYTE)) {
+        put_text(&out, text);
+    } else if (attributes & NORMAL) {
+        if (t->bpe)
+            unmap_bpe(t, &out, text);
+        else
+            unescape_spm(&out, text);
     }
-    if (!(attributes & NORMAL)) return none;
-    return t->bpe ? unmap_bpe(t, text) : unescape_spm(t, text);
+    return out.n;
+}
+
+size_t tokenizer_piece_max(const struct tokenizer *t) {
+    return t->vocab.max_len;
 }
 
 /* How many bytes at the end of s begin a character that is not complete yet: 0 to 3. */

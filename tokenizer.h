@@ -37,10 +37,13 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bo
                      bool parse_special, struct token_list *out, struct error *err);
 
 /* The bytes that a token adds to the text: a byte token its byte, a BPE token its bytes unmapped,
- * an SPM token with U+2581 as space; unused tokens none, and control and unknown tokens none
- * unless show_special. Valid until the next call with the same tokenizer. id out of range: empty.
- */
-struct gguf_str tokenizer_piece(const struct tokenizer *t, int32_t id, bool show_special);
+ * an SPM token with U+2581 as space; unused tokens and ids out of range none, and control and
+ * unknown tokens none unless show_special. Returns how many they are, and writes the first `room`
+ * of them to buf (no NUL is added). */
+size_t tokenizer_piece(const struct tokenizer *t, int32_t id, bool show_special, char *buf,
+                       size_t room);
+/* No piece has more bytes. */
+size_t tokenizer_piece_max(const struct tokenizer *t);
 
 /* Streaming: takes the pieces one by one and gives back whole UTF-8 characters only. All bytes
  * come out in the end, invalid ones too, in their order. */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session.h"
+#include "modes.h"
 
 struct sample {
     double sum, sum2;
@@ -57,7 +57,7 @@ static double read_bandwidth(struct session *s) {
             struct read_job job = {s->gguf.tensors[i].data};
             long pieces = (long)(s->gguf.tensors[i].nbytes / PIECE);
             long grain = pieces / threads_count(s->threads) + 1;
-            parallel_for(s->threads, &interrupted, pieces, grain, read_pieces, &job);
+            parallel_for(s->threads, s->stop, pieces, grain, read_pieces, &job);
             bytes += (double)pieces * PIECE;
         }
         double rate = bytes / (now() - start);
@@ -83,8 +83,8 @@ static double fma_peak(struct session *s) {
     double best = 0;
     for (int r = 0; r < 3; r++) {
         double start = now();
-        parallel_for(s->threads, &interrupted, pieces, 1, fma_pieces, (void *)(uintptr_t)s->o.isa);
-        double macs = (double)pieces * FMA_ROUNDS * s->o.isa->fma_loop_macs;
+        parallel_for(s->threads, s->stop, pieces, 1, fma_pieces, (void *)(uintptr_t)s->o->isa);
+        double macs = (double)pieces * FMA_ROUNDS * s->o->isa->fma_loop_macs;
         double rate = macs / (now() - start);
         if (rate > best) best = rate;
     }
@@ -96,7 +96,7 @@ static double fma_peak(struct session *s) {
 /* Reads n tokens from an empty cache on, n_batch at a time; seconds, or below 0 if it failed. */
 static double time_tokens(struct session *s, const int32_t *ids, int n, int n_batch) {
     const float *logits;
-    s->n_past = 0;
+    rewind_to(s, 0);
     double start = now();
     for (int done = 0; done < n;) {
         int piece = n - done < n_batch ? n - done : n_batch;
@@ -122,61 +122,69 @@ static int run_tests(struct session *s, const int32_t *ids, int n_prompt, int n_
     struct sample prompt = {0}, gen = {0};
     double bandwidth = read_bandwidth(s), peak = fma_peak(s), start = now();
     int warm_up = n_prompt < 8 ? n_prompt : 8;
-    if (warm_up > 0 && time_tokens(s, ids, warm_up, s->o.n_batch) < 0) return EXIT_FAILED;
-    for (int r = 0; r < s->o.n_reps; r++) {
-        double p = n_prompt > 0 ? time_tokens(s, ids, n_prompt, s->o.n_batch) : 0;
+    if (warm_up > 0 && time_tokens(s, ids, warm_up, s->n_batch) < 0) return EXIT_FAILED;
+    for (int r = 0; r < s->o->n_reps; r++) {
+        double p = n_prompt > 0 ? time_tokens(s, ids, n_prompt, s->n_batch) : 0;
         double g = p >= 0 && n_gen > 0 ? time_tokens(s, ids, n_gen, 1) : 0;
-        if ((p < 0 || g < 0) && interrupted && r > 0) break; // with the repetitions so far
+        if ((p < 0 || g < 0) && was_interrupted(s) && r > 0) break; // with the repetitions so far
         if (p < 0 || g < 0) return EXIT_FAILED;
         if (n_prompt > 0) add_sample(&prompt, n_prompt / p);
         if (n_gen > 0) add_sample(&gen, n_gen / g);
-        show_progress(start, "repetition", (size_t)r + 1, (size_t)s->o.n_reps);
+        show_progress(start, "repetition", (size_t)r + 1, (size_t)s->o->n_reps);
     }
-    printf("%s: %s, %.2f G weights in products, %.1f MB\n", s->o.model, s->model.family->arch,
+    printf("%s: %s, %.2f G weights in products, %.1f MB\n", s->o->model, s->model.family->arch,
            (double)model_work(&s->model).macs * 1e-9, (double)s->gguf.mapped_bytes * 1e-6);
     printf("%s, %d threads%s; at most %.1f G multiply-adds/s, %.1f GB/s read (measured now)\n\n",
-           s->o.isa->name, threads_count(s->threads), s->o.reference ? ", reference" : "", peak,
+           s->o->isa->name, threads_count(s->threads), s->o->reference ? ", reference" : "", peak,
            bandwidth);
     printf("test            tokens/s         G MAC/s (of peak)  GB/s of weights (of reading)\n");
     if (n_prompt > 0) print_row("pp", n_prompt, &prompt, s, false, bandwidth, peak);
     if (n_gen > 0) print_row("tg", n_gen, &gen, s, true, bandwidth, peak);
-    if (s->o.json) {
+    if (s->o->json) {
         fprintf(
             stderr,
             "{\"pp\": %d, \"pp_tok_s\": %.3f, \"pp_deviation\": %.3f, \"tg\": %d, \"tg_tok_s\": "
             "%.3f, \"tg_deviation\": %.3f, \"read_gb_s\": %.2f, \"peak_gmac_s\": %.2f, "
             "\"weights_gb\": %.4f, \"isa\": \"%s\", \"threads\": %d}\n",
             n_prompt, mean(&prompt), deviation(&prompt), n_gen, mean(&gen), deviation(&gen),
-            bandwidth, peak, (double)model_work(&s->model).bytes * 1e-9, s->o.isa->name,
+            bandwidth, peak, (double)model_work(&s->model).bytes * 1e-9, s->o->isa->name,
             threads_count(s->threads));
     }
     return flush();
 }
 
-/* -p is a number here; the tokens are any, as the model's speed does not depend on them. */
-int run_bench(struct session *s) {
-    int n_prompt = 512, n_gen = s->o.gen_given ? s->o.n_gen : 128;
-    if (s->o.prompt) {
+/* -p is a number here. */
+static int read_counts(const struct options *o, int *n_prompt, int *n_gen) {
+    *n_prompt = 512;
+    *n_gen = options_given(o, "-n") ? o->n_gen : 128;
+    if (o->prompt) {
         char *end;
-        long n = strtol(s->o.prompt, &end, 10);
-        if (end == s->o.prompt || *end || n < 0 || n > 1 << 20) {
-            return USAGE("--bench: -p: expected a number of tokens, found \"%s\"", s->o.prompt);
+        long n = strtol(o->prompt, &end, 10);
+        if (end == o->prompt || *end || n < 0 || n > 1 << 20) {
+            return USAGE("--bench: -p: expected a number of tokens, found \"%s\"", o->prompt);
         }
-        n_prompt = (int)n;
+        *n_prompt = (int)n;
     }
-    if (n_gen < 0) return USAGE("--bench: -n: expected a number of tokens from 0 on");
+    if (*n_gen < 0) return USAGE("--bench: -n: expected a number of tokens from 0 on");
+    int longest = *n_prompt > *n_gen ? *n_prompt : *n_gen;
+    if (o->n_ctx && longest > o->n_ctx) {
+        return USAGE("--bench: %d tokens exceed -c %d", longest, o->n_ctx);
+    }
+    return 0;
+}
+
+/* The tokens are any: the model's speed does not depend on them. */
+int run_bench(struct session *s) {
+    int n_prompt, n_gen;
+    int status = read_counts(s->o, &n_prompt, &n_gen);
     int longest = n_prompt > n_gen ? n_prompt : n_gen;
-    if (!s->o.ctx_given) {
-        s->o.n_ctx = longest > 0 ? longest : 1;
-        s->o.ctx_given = true;
-    }
-    if (longest > s->o.n_ctx) return USAGE("--bench: %d tokens exceed -c %d", longest, s->o.n_ctx);
-    int status = open_model(s);
-    if (status == 0) status = open_transformer(s);
+    if (status == 0) status = open_model(s);
+    if (status == 0) status = open_transformer(s, longest > 0 ? longest : 1);
     int32_t *ids = status == 0 ? malloc(((size_t)longest + 1) * sizeof *ids) : NULL;
     if (status == 0 && !ids) status = FAIL("out of memory for %d tokens", longest);
-    for (int i = 0; ids && i < longest; i++)
+    for (int i = 0; ids && i < longest; i++) {
         ids[i] = (int32_t)((1 + i * 7919LL) % s->model.hp.n_vocab);
+    }
     if (status == 0) status = run_tests(s, ids, n_prompt, n_gen);
     free(ids);
     return status;

@@ -1,14 +1,18 @@
 /* --chat: a conversation, on a terminal or through a pipe. Before every answer the conversation so
  * far is written out in the model's format; what of it the cache holds already is not read again.
  * A control token that is spelled out in a message counts as one: formats do not escape. */
-#include "session.h"
-
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "../array.h"
 #include "../chat.h"
+#include "generate.h"
+#include "modes.h"
+#include "prompt.h"
+#include "stats.h"
 
 /* Bytes of a message: more than a context holds. Input may have no end. */
 #define MAX_MESSAGE (1 << 20)
@@ -18,9 +22,10 @@ struct chat {
     const struct chat_format *format;
     struct chat_message *messages; // the contents are malloc'ed
     size_t n_messages, capacity;
-    bool terminal; // messages are typed
-    char *line;    // (MAX_MESSAGE), the one being read
-    int n_written; // positions written to since the cache was last begun anew
+    bool terminal;                 // messages are typed
+    char *line;                    // (MAX_MESSAGE), the one being read
+    int n_gen;                     // most tokens of an answer, -1: no limit
+    struct sigaction on_interrupt; // main's, which serves one signal
 };
 
 /* ---------------------------------------------------------------------------- the conversation */
@@ -33,17 +38,10 @@ static bool has_system(const struct chat *c) {
     return c->n_messages > 0 && strcmp(c->messages[0].role, "system") == 0;
 }
 
-/* Takes text over. */
+/* Takes ownership of the text, which is malloc'ed, or NULL if memory was short. */
 static int insert_message(struct chat *c, size_t at, const char *role, char *text) {
-    if (text && c->n_messages == c->capacity) {
-        size_t capacity = c->capacity ? 2 * c->capacity : 16;
-        struct chat_message *larger = realloc(c->messages, capacity * sizeof *larger);
-        if (larger) {
-            c->messages = larger;
-            c->capacity = capacity;
-        }
-    }
-    if (!text || c->n_messages == c->capacity) {
+    size_t wanted = c->n_messages + 1;
+    if (!text || array_reserve(&c->messages, &c->capacity, wanted, sizeof *c->messages) != 0) {
         free(text);
         return FAIL("out of memory for message %zu", c->n_messages + 1);
     }
@@ -69,11 +67,11 @@ static int keep_answer(struct chat *c) {
     struct session *s = c->s;
     size_t len = 0;
     for (size_t i = s->n_prompt; i < s->tokens.n; i++) {
-        len += tokenizer_piece(s->tokenizer, s->tokens.ids[i], false).len;
+        len += piece_of(s, s->tokens.ids[i], false).len;
     }
     char *text = malloc(len + 1), *end = text;
     for (size_t i = s->n_prompt; text && i < s->tokens.n; i++) {
-        struct gguf_str piece = tokenizer_piece(s->tokenizer, s->tokens.ids[i], false);
+        struct gguf_str piece = piece_of(s, s->tokens.ids[i], false);
         for (size_t k = 0; k < piece.len; k++) {
             if (piece.data[k]) *end++ = piece.data[k];
         }
@@ -101,55 +99,36 @@ static int encode_conversation(struct chat *c, struct token_list *prompt) {
     return 0;
 }
 
-static bool has_window(const struct session *s) {
-    for (int il = 0; il < s->model.hp.n_layer; il++) {
-        int window = s->model.layers[il].window;
-        if (window > 0 && window < s->o.n_ctx) return true;
-    }
-    return false;
-}
-
 /* The conversation as it is in the cache usually begins the new prompt; an answer that is not the
- * tokens its text is read as, or a new system message, makes them differ from there on. Layers with
- * a window keep it and n_batch positions more, so that one can go back as many; further back, all
- * is read anew. The last token always is: for its logits. */
-static void keep_prefix(struct chat *c, const struct token_list *prompt) {
-    struct session *s = c->s;
+ * tokens its text is read as, or a new system message, makes them differ from there on. The last
+ * token is always read anew: for its logits. */
+static void keep_prefix(struct session *s, const struct token_list *prompt) {
     int same = 0;
     while (same < s->n_past && (size_t)same + 1 < prompt->n &&
            s->tokens.ids[same] == prompt->ids[same]) {
         same++;
     }
-    if (c->n_written - same > s->o.n_batch && has_window(s)) same = 0;
-    if (same == 0) c->n_written = 0;
-    s->n_past = same;
+    rewind_to(s, same);
 }
 
-/* The first Ctrl-C sets `interrupted`, a second one before that was noticed kills. */
-static void on_interrupt(int signal_number) {
-    (void)signal_number;
-    interrupted = 1;
+/* On a terminal the first Ctrl-C stops an answer; a second one before that was noticed kills. Else
+ * it ends the run, as in other modes. */
+static void await_interrupt(struct chat *c) {
+    if (!c->terminal) return;
+    *c->s->stop = 0;
+    c->s->err.status = KQ_OK;
+    sigaction(SIGINT, &c->on_interrupt, NULL);
 }
 
-static void await_interrupt(const struct chat *c) {
-    if (!c->terminal) return; // main's way: a message, and the end
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-    interrupted = 0;
-    sigaction(SIGINT, &action, NULL);
-}
-
+/* What was generated before an interruption is printed, and the line ended. */
 static int generate_answer(struct chat *c) {
     struct session *s = c->s;
     struct token_stream stream;
     const float *logits;
     token_stream_begin(&stream, s->tokenizer, false);
     int status = run_prompt(s, &logits);
-    if (status == 0) status = generate(s, &stream, logits);
-    int written = s->n_past + (interrupted ? s->o.n_batch : 0); // a batch may have been cut short
-    if (written > c->n_written) c->n_written = written;
-    if (status == 0 || interrupted) status = print(token_stream_end(&stream));
-    if (status == 0) putchar('\n');
-    return status == 0 ? flush() : status;
+    if (status == 0) status = generate(s, c->n_gen, &stream, logits);
+    return status == 0 || was_interrupted(s) ? end_text(&stream) : status;
 }
 
 /* Answers the last message. What cannot be answered is forgotten: on a terminal one goes on. */
@@ -157,28 +136,28 @@ static int answer(struct chat *c) {
     struct session *s = c->s;
     struct token_list prompt = {0};
     int status = encode_conversation(c, &prompt);
-    if (status || prompt.n >= (size_t)s->o.n_ctx) {
+    if (status || prompt.n >= (size_t)s->n_ctx) {
         if (!status) {
             say("the conversation has %zu tokens, the context holds %d: /reset begins a new one, "
                 "-c N makes room for more",
-                prompt.n, s->o.n_ctx);
+                prompt.n, s->n_ctx);
         }
         token_list_free(&prompt);
         drop_message(c);
         return status || !c->terminal ? EXIT_FAILED : 0;
     }
-    keep_prefix(c, &prompt);
+    keep_prefix(s, &prompt);
     token_list_free(&s->tokens);
     s->tokens = prompt;
     status = check_prompt(s);
     if (status == 0) status = generate_answer(c);
-    if (status || (interrupted && !c->terminal)) return EXIT_FAILED;
+    if (status || (was_interrupted(s) && !c->terminal)) return EXIT_FAILED;
     if (s->context_full) {
         say("the context of %d tokens is full: /reset begins a new conversation, -c N makes room "
             "for more",
-            s->o.n_ctx);
+            s->n_ctx);
     }
-    if (interrupted && s->tokens.n == s->n_prompt) {
+    if (was_interrupted(s) && s->tokens.n == s->n_prompt) {
         drop_message(c);
         fputs("(stopped before an answer; the message is forgotten)\n", stderr);
         return 0;
@@ -201,7 +180,7 @@ static enum input read_line(struct chat *c, const char *marker) {
     errno = 0;
     c->line[MAX_MESSAGE - 1] = '\n'; // fgets puts the line's end there if it has no room for more
     bool read = fgets(c->line, MAX_MESSAGE, stdin) != NULL;
-    if (!read && interrupted) {
+    if (!read && stop_asked(c->s)) {
         clearerr(stdin);
         return c->terminal ? INPUT_STOPPED : INPUT_END;
     }
@@ -236,15 +215,10 @@ static enum input read_message(struct chat *c, char **text) {
             free(*text);
             return too_long();
         }
-        if (len + n >= capacity) {
-            capacity = 2 * (len + n) + 1;
-            char *larger = realloc(*text, capacity);
-            if (!larger) {
-                free(*text);
-                say("out of memory for a message of %zu bytes", len + n);
-                return INPUT_FAILED;
-            }
-            *text = larger;
+        if (array_reserve(text, &capacity, len + n + 1, 1) != 0) {
+            free(*text);
+            say("out of memory for a message of %zu bytes", len + n);
+            return INPUT_FAILED;
         }
         memcpy(*text + len, c->line, n + 1);
         len += n;
@@ -278,7 +252,7 @@ static int run_command(struct chat *c, const char *text) {
     return -1;
 }
 
-/* As above. Takes text over. */
+/* Answers it or does what it says; -1: go on. Takes ownership of the text. */
 static int take_message(struct chat *c, char *text) {
     int status = -1;
     if (*text == '/') {
@@ -305,7 +279,7 @@ static int converse(struct chat *c) {
             status = take_message(c, text);
             break;
         case INPUT_STOPPED:
-            interrupted = 0;
+            *c->s->stop = 0;
             fputs(++n_stops < 2 ? "\n(Ctrl-C again leaves)\n" : "\n", stderr);
             if (n_stops == 2) status = 0;
             break;
@@ -328,22 +302,22 @@ static int choose_format(struct chat *c) {
     char names[1024];
     chat_names(names, sizeof names);
     int found = gguf_get_str(&s->gguf, "tokenizer.chat_template", &text, &s->err);
-    if (found < 0) return FAIL("%s: %s", s->o.model, s->err.text);
+    if (found < 0) return failed(s, s->o->model);
     if (!found) {
         return FAIL("%s has no chat template: choose the format its model was trained with, "
                     "--template and one of %s",
-                    s->o.model, names);
+                    s->o->model, names);
     }
     c->format = chat_detect(text.data, text.len);
     if (c->format) return 0;
     return FAIL("%s: its chat template (tokenizer.chat_template) is not recognised: choose the "
                 "nearest format, --template and one of %s",
-                s->o.model, names);
+                s->o->model, names);
 }
 
 static int open_chat(struct chat *c) {
     struct session *s = c->s;
-    struct options *o = &s->o;
+    const struct options *o = s->o;
     if (o->prompt || o->prompt_file || o->ids || o->logits) {
         return USAGE("--chat reads messages from standard input: -p, -f, --ids and --logits have "
                      "no place there");
@@ -354,29 +328,30 @@ static int open_chat(struct chat *c) {
         return USAGE("--template: \"%s\" is none of %s", o->chat_template, names);
     }
     int status = open_model(s);
-    if (status == 0) status = open_tokenizer(s);
+    if (status == 0) status = open_tokenizer(s, false); // messages are short
     if (status == 0 && !c->format) status = choose_format(c);
-    if (status == 0) status = open_transformer(s);
+    if (status == 0) status = open_transformer(s, default_context(s));
     if (status == 0) status = open_sampler(s);
     if (status == 0 && !(c->line = malloc(MAX_MESSAGE))) status = FAIL("out of memory");
     if (status == 0 && o->system) status = set_system(c, o->system);
-    if (!o->gen_given) o->n_gen = -1;
+    c->n_gen = options_given(o, "-n") ? o->n_gen : -1;
     s->load_s = now() - s->start;
     return status;
 }
 
 int run_chat(struct session *s) {
     struct chat c = {.s = s, .terminal = isatty(STDIN_FILENO)};
+    sigaction(SIGINT, NULL, &c.on_interrupt);
     int status = open_chat(&c);
     if (status == 0 && c.terminal) {
-        signal(SIGTERM, SIG_DFL); // between messages nobody looks at `interrupted`
-        if (!s->o.quiet) {
+        signal(SIGTERM, SIG_DFL); // between messages nobody looks at s->stop
+        if (!s->o->quiet) {
             fprintf(stderr, "%s, format %s, context %d; /help tells more, Ctrl-D leaves\n",
-                    s->o.model, chat_name(c.format), s->o.n_ctx);
+                    s->o->model, chat_name(c.format), s->n_ctx);
         }
     }
     if (status == 0) status = converse(&c);
-    if (status == 0 && s->o.json && s->tokens.n > 0) print_json(s);
+    if (status == 0 && s->o->json && s->tokens.n > 0) print_json(s);
     while (c.n_messages > 0) drop_message(&c);
     free(c.messages);
     free(c.line);

@@ -1,13 +1,12 @@
 /* --info: what a file is, what it needs, and whether this engine runs it. Everything that can be
  * told is told, of files that do not run, too: of unknown architectures, of unknown types, of a
  * vocabulary alone. */
-#include "session.h"
-
 #include <inttypes.h>
 #include <string.h>
 
 #include "../chat.h"
 #include "../quant.h"
+#include "modes.h"
 
 /* One value in the list of metadata is at most so many bytes. */
 #define MAX_SHOWN 60
@@ -284,7 +283,7 @@ static void put_token(const struct info *in, int32_t id) {
     printf("%d", (int)id);
     if (!in->s->tokenizer) return;
     putchar(' ');
-    put_quoted(tokenizer_piece(in->s->tokenizer, id, true));
+    put_quoted(piece_of(in->s, id, true));
 }
 
 /* The ids that the file gives a meaning: tokenizer.ggml.bos_token_id and the like. */
@@ -478,15 +477,15 @@ static void describe_types(const struct info *in) {
 /* By opening it: nothing of it is touched, so that costs next to nothing. */
 static void describe_memory(struct info *in) {
     struct session *s = in->s;
-    const struct options *o = &s->o;
-    in->fits = open_transformer(s) == 0;
+    bool kv_f32 = s->o->kv_f32;
+    in->fits = open_transformer(s, default_context(s)) == 0;
     if (!in->fits) return;
-    double kv = (double)transformer_kv_estimate(&s->model, o->n_ctx, o->n_batch, o->kv_f32);
+    double kv = (double)transformer_kv_estimate(&s->model, s->n_ctx, s->n_batch, kv_f32);
     label("memory");
     printf("%s mapped, ", scaled((double)s->gguf.mapped_bytes, "B").text);
-    printf("%s %s cache at -c %d, ", scaled(kv, "B").text, o->kv_f32 ? "f32" : "f16", o->n_ctx);
+    printf("%s %s cache at -c %d, ", scaled(kv, "B").text, kv_f32 ? "f32" : "f16", s->n_ctx);
     printf("%s buffers at -b %d -t %d\n",
-           scaled((double)transformer_scratch_bytes(s->transformer), "B").text, o->n_batch,
+           scaled((double)transformer_scratch_bytes(s->transformer), "B").text, s->n_batch,
            threads_count(s->threads));
 }
 
@@ -522,14 +521,13 @@ static void put_verdict(const struct info *in) {
 
 int print_info(struct session *s) {
     struct info in = {.s = s, .g = &s->gguf};
-    if (gguf_open(&s->gguf, s->o.model, &s->err) < 0) return FAIL("%s", s->err.text);
+    if (open_file(s) != 0) return EXIT_FAILED;
     in.arch = find_string(&in, "general.architecture");
     if (in.arch.len > 64) in.arch.len = 64;
     in.runs = model_open(&s->model, &s->gguf, &in.model_err) == 0;
-    s->tokenizer = tokenizer_open(&s->gguf, &in.tokenizer_err);
-    if (s->tokenizer &&
+    if (try_tokenizer(s, &in.tokenizer_err) == 0 &&
         tokenizer_encode(s->tokenizer, "", 0, true, false, &s->tokens, &s->err) < 0) {
-        return FAIL("%s", s->err.text);
+        return failed(s, NULL);
     }
     add_tensors(&in);
     describe_file(&in);

@@ -1,8 +1,9 @@
 /* --perplexity: how well a model predicts a text, measured as llama.cpp's perplexity tool does. */
-#include "session.h"
-
 #include <math.h>
 #include <stdlib.h>
+
+#include "modes.h"
+#include "prompt.h"
 
 /* The text is cut into chunks of the whole context, each read from an empty cache; what has at
  * least half a context before it is scored. */
@@ -34,8 +35,8 @@ static double surprise(const float *logits, int n, int32_t id) {
 
 /* The tokens that follow begin .. begin + n - 1, which the last forward call has read. */
 static int score_batch(struct session *s, const int32_t *ids, int begin, int n, struct score *sc) {
-    int first = s->o.n_ctx / 2 - begin;
-    for (int i = first > 0 ? first : 0; i < n && begin + i + 1 < s->o.n_ctx; i++) {
+    int first = s->n_ctx / 2 - begin;
+    for (int i = first > 0 ? first : 0; i < n && begin + i + 1 < s->n_ctx; i++) {
         const float *logits;
         int status = logits_of(s, i, &logits);
         if (status) return status;
@@ -52,10 +53,10 @@ static int score_batch(struct session *s, const int32_t *ids, int begin, int n, 
 }
 
 static int score_chunk(struct session *s, const int32_t *ids, struct score *sc) {
-    s->n_past = 0;
-    while (s->n_past < s->o.n_ctx) {
-        int begin = s->n_past, n = s->o.n_ctx - begin;
-        if (n > s->o.n_batch) n = s->o.n_batch;
+    rewind_to(s, 0);
+    while (s->n_past < s->n_ctx) {
+        int begin = s->n_past, n = s->n_ctx - begin;
+        if (n > s->n_batch) n = s->n_batch;
         int status = forward(s, ids + begin, n);
         if (status == 0) status = score_batch(s, ids, begin, n, sc);
         if (status) return status;
@@ -65,7 +66,7 @@ static int score_chunk(struct session *s, const int32_t *ids, struct score *sc) 
 }
 
 static int score_text(struct session *s, struct score *sc) {
-    size_t n_ctx = (size_t)s->o.n_ctx, n_chunks = s->tokens.n / n_ctx;
+    size_t n_ctx = (size_t)s->n_ctx, n_chunks = s->tokens.n / n_ctx;
     int32_t *ids = s->tokens.ids, bos = ids[0];
     bool adds_bos = bos == tokenizer_bos(s->tokenizer);
     for (; sc->n_chunks < n_chunks; ids += n_ctx) {
@@ -80,55 +81,54 @@ static int score_text(struct session *s, struct score *sc) {
 }
 
 static int report(const struct session *s, const struct score *sc) {
-    double seconds = now() - sc->start, n_read = (double)sc->n_chunks * (double)s->o.n_ctx;
+    double seconds = now() - sc->start, n_read = (double)sc->n_chunks * (double)s->n_ctx;
     printf("perplexity %.4f +/- %.4f over %zu tokens in %zu chunks\n", perplexity_of(sc),
            error_of(sc), sc->n_tokens, sc->n_chunks);
     if (flush() != 0) return EXIT_FAILED;
-    if (!s->o.quiet) {
+    if (!s->o->quiet) {
         fprintf(stderr, "read       %6.0f tokens %9.2f tok/s; context %d, %s, %d threads%s\n",
-                n_read, n_read / seconds, s->o.n_ctx, s->o.isa->name, threads_count(s->threads),
-                s->o.reference ? ", reference" : "");
+                n_read, n_read / seconds, s->n_ctx, s->o->isa->name, threads_count(s->threads),
+                s->o->reference ? ", reference" : "");
     }
-    if (s->o.json) {
+    if (s->o->json) {
         fprintf(stderr,
                 "{\"perplexity\": %.6f, \"error\": %.6f, \"tokens\": %zu, \"chunks\": %zu, "
                 "\"n_ctx\": %d, \"tok_s\": %.2f}\n",
-                perplexity_of(sc), error_of(sc), sc->n_tokens, sc->n_chunks, s->o.n_ctx,
+                perplexity_of(sc), error_of(sc), sc->n_tokens, sc->n_chunks, s->n_ctx,
                 n_read / seconds);
     }
     return 0;
 }
 
-static int read_text(struct session *s) {
+static int read_text(struct session *s, int n_ctx) {
+    const char *path = s->o->perplexity;
     char *text = NULL;
     size_t len;
-    int status = read_file(s->o.perplexity, &text, &len);
+    int status = read_file(s, path, &text, &len);
     if (status == 0 &&
         tokenizer_encode(s->tokenizer, text, len, true, false, &s->tokens, &s->err) < 0) {
-        status = interrupted ? EXIT_FAILED : FAIL("%s: %s", s->o.perplexity, s->err.text);
+        status = failed(s, path);
     }
     free(text);
-    if (status == 0 && s->tokens.n < (size_t)s->o.n_ctx) {
+    if (status == 0 && s->tokens.n < (size_t)n_ctx) {
         status = FAIL("%s: expected at least one chunk of %d tokens, found %zu: give a smaller -c",
-                      s->o.perplexity, s->o.n_ctx, s->tokens.n);
+                      path, n_ctx, s->tokens.n);
     }
     return status == 0 ? check_ids(s) : status;
 }
 
 int run_perplexity(struct session *s) {
-    struct options *o = &s->o;
     int status = open_model(s);
-    if (status == 0) status = open_tokenizer(s);
+    if (status == 0) status = open_tokenizer(s, true);
     if (status) return status;
     int n_train = s->model.hp.n_ctx_train;
-    if (!o->ctx_given) o->n_ctx = n_train < 512 ? n_train : 512;
-    o->ctx_given = true;
-    if (o->n_ctx < 3) return USAGE("-c: half of %d tokens leaves none to score", o->n_ctx);
-    status = read_text(s);
-    if (status == 0) status = open_transformer(s);
+    int n_ctx = s->o->n_ctx ? s->o->n_ctx : n_train < 512 ? n_train : 512;
+    if (n_ctx < 3) return USAGE("-c: half of %d tokens leaves none to score", n_ctx);
+    status = read_text(s, n_ctx);
+    if (status == 0) status = open_transformer(s, n_ctx);
     struct score sc = {.start = now()};
     if (status == 0) status = score_text(s, &sc);
-    if (status && !(interrupted && sc.n_chunks > 0)) return status;
+    if (status && !(was_interrupted(s) && sc.n_chunks > 0)) return status;
     int reported = report(s, &sc); // of the chunks so far, if it was interrupted
     return status ? status : reported;
 }

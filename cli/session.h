@@ -1,40 +1,34 @@
-/* What the files of the program `run` share: run.c (command line, generation, statistics, main),
- * info.c, perplexity.c, bench.c and chat.c (a mode each). Only these print or exit;
- * their functions say what went wrong and return the exit status, 0 if all is well.
- */
-#ifndef RUN_H
-#define RUN_H
+/* What one run of the program holds: the file, the model, the engine and the tokens so far; and the
+ * steps that the modes are made of. Like print.h's, the functions say what went wrong and return an
+ * exit status, 0 if all is well. That the user stopped the run is told by s->err.status, which is
+ * then KQ_INTERRUPTED, and said by main. */
+#ifndef SESSION_H
+#define SESSION_H
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
-#include "../sampler.h"
 #include "../tokenizer.h"
 #include "../transformer.h"
+#include "options.h"
+#include "print.h"
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
-
-struct options {
-    const char *model, *prompt, *prompt_file, *ids, *logits, *perplexity, *system, *chat_template;
-    int n_gen, n_ctx, n_threads, n_batch, n_reps;
-    bool ctx_given, gen_given, seed_given;
-    struct sampler_params sampling;
-    bool reference, verify, kv_f32, tokens, info, bench, chat, json, quiet;
-    const struct isa *isa;
-};
-
-/* Everything that one run holds; closed by main. */
 struct session {
-    struct options o;
+    const struct options *o;
+    atomic_int *stop; // not 0: the user wants the run to end; main's, set by a signal
     struct gguf gguf;
     struct model model;
     struct tokenizer *tokenizer;
+    char *piece; // (tokenizer_piece_max) for piece_of
     struct threads *threads;
     struct transformer *transformer, *reference; // reference: for --verify alone
     struct sampler *sampler;
+    uint64_t seed;             // the sampler's
+    int n_ctx, n_batch;        // the transformer's
     struct token_list tokens;  // prompt, then what was generated
     size_t n_prompt, n_reused; // n_reused of the prompt were in the cache before it was read
     int n_past;                // positions in the cache
+    int n_written;             // see rewind_to
     bool context_full;         // and so generation ended
     FILE *logits_file;
     uint64_t logits_hash;
@@ -43,55 +37,39 @@ struct session {
     struct error err;
 };
 
-/* Set by the first SIGINT or SIGTERM; the second one kills, unless a mode sets it back to 0. */
-extern atomic_int interrupted;
+/* Says what s->err holds, behind "NAME: " unless the name is NULL, and gives EXIT_FAILED. Of an
+ * interruption nothing is said. */
+int failed(const struct session *s, const char *name);
 
-/* "run: ..." and a newline on standard error. */
-void say(const char *format, ...) PRINTF_LIKE(1, 2);
-#define FAIL(...) (say(__VA_ARGS__), EXIT_FAILED)
-#define USAGE(...) (say(__VA_ARGS__), EXIT_USAGE)
+bool stop_asked(const struct session *s);
+bool was_interrupted(const struct session *s); // s->err says so
+int interrupted(struct session *s);            // makes s->err say so, and gives EXIT_FAILED
 
-double now(void); // seconds, monotonic
-
-/* Each opens one part of the session; the transformer's needs the model, and starts the threads. */
-int open_model(struct session *s);
-int open_tokenizer(struct session *s);
-int open_transformer(struct session *s);
+/* Each opens one part of the session. */
+int open_file(struct session *s);
+int open_model(struct session *s); // and the file
+/* Encoding ends when a stop is asked for if `stops`. */
+int open_tokenizer(struct session *s, bool stops);
+/* The model's transformer, with -c or else n_ctx positions; starts the threads. */
+int open_transformer(struct session *s, int n_ctx);
 int open_sampler(struct session *s); // chooses a seed if none was given
+void close_session(struct session *s);
 
-/* The whole file, malloc'ed; any bytes. */
-int read_file(const char *path, char **text, size_t *len);
+/* open_tokenizer's work for a caller that goes on without one: -1 and err. */
+int try_tokenizer(struct session *s, struct error *err);
 
-/* The tokens must have rows in the model's matrices; as a prompt, they must fit the context, too.
- */
-int check_ids(const struct session *s);
-int check_prompt(struct session *s);
+/* -c of runs that do not say: the model's own, at most 4096. */
+int default_context(const struct session *s);
 
-/* Runs n <= n_batch tokens after the n_past ones so far. An interruption is a failure that main
- * reports. */
+/* The bytes of a token, valid until the next call. See tokenizer_piece. */
+struct gguf_str piece_of(struct session *s, int32_t id, bool show_special);
+
+/* Runs n <= n_batch tokens after the n_past ones so far. */
 int forward(struct session *s, const int32_t *ids, int n);
 /* Logits after token i of the last forward call, verified and written to --logits if asked for. */
 int logits_of(struct session *s, int i, const float **logits);
-
-/* What of the checked prompt is not in the cache; the logits after it. */
-int run_prompt(struct session *s, const float **logits);
-/* Appends tokens to the prompt and prints them, until -n, an end of text, a full context or an
- * interruption. */
-int generate(struct session *s, struct token_stream *stream, const float *logits);
-
-void print_stats(const struct session *s);
-void print_json(const struct session *s);
-
-/* On a terminal, what takes over two seconds shows where it is. */
-void show_progress(double since, const char *what, size_t done, size_t all);
-
-/* To standard output; a failure is said. flush says those of printf and the like before it, too. */
-int print(struct gguf_str text);
-int flush(void);
-
-int print_info(struct session *s);
-int run_perplexity(struct session *s);
-int run_bench(struct session *s);
-int run_chat(struct session *s);
+/* Goes back to `length` <= n_past positions, or, where that is too far, to the beginning. Returns
+ * the length reached. */
+int rewind_to(struct session *s, int length);
 
 #endif

@@ -180,11 +180,15 @@ static void check_pieces(const struct tokenizer *t, const struct token_list *ids
                          size_t len) {
     struct build_bytes all = {0}, streamed = {0};
     struct token_stream s;
+    size_t room = tokenizer_piece_max(t);
+    char *buf = build_realloc(NULL, room);
     bool utf8 = text && is_utf8(text, len);
     token_stream_begin(&s, t, true);
     bool skips = s.skip_space;
     for (size_t i = 0; i < ids->n; i++) {
-        struct gguf_str out[2], piece = tokenizer_piece(t, ids->ids[i], false);
+        size_t n = tokenizer_piece(t, ids->ids[i], false, buf, room);
+        require(n <= room, "no piece is longer than the longest");
+        struct gguf_str out[2], piece = {buf, n};
         append(&all, piece);
         token_stream_next(&s, piece, out);
         append(&streamed, out[0]);
@@ -201,6 +205,7 @@ static void check_pieces(const struct tokenizer *t, const struct token_list *ids
         require(streamed.len == len && (len == 0 || memcmp(streamed.data, text, len) == 0),
                 "the text comes back");
     }
+    free(buf);
     free(all.data);
     free(streamed.data);
 }
@@ -229,13 +234,17 @@ static void check_text(const struct tokenizer *t, unsigned flags, bool lossless,
 }
 
 static void check_vocabulary(const struct tokenizer *t) {
+    size_t room = tokenizer_piece_max(t);
+    char *buf = build_realloc(NULL, room);
     for (int32_t id = -1; id <= tokenizer_n_vocab(t); id++) {
         for (int show = 0; show < 2; show++) {
-            struct gguf_str piece = tokenizer_piece(t, id, show);
-            for (size_t i = 0; i < piece.len; i++) sink += (unsigned char)piece.data[i];
+            size_t n = tokenizer_piece(t, id, show, buf, room);
+            require(n <= room, "no piece is longer than the longest");
+            for (size_t i = 0; i < n; i++) sink += (unsigned char)buf[i];
         }
         (void)tokenizer_is_eog(t, id);
     }
+    free(buf);
     require(!tokenizer_is_eog(t, -1) && !tokenizer_is_eog(t, tokenizer_n_vocab(t)), "no token");
     require(tokenizer_bos(t) < tokenizer_n_vocab(t) && tokenizer_eos(t) < tokenizer_n_vocab(t),
             "special ids are tokens or -1");

@@ -314,11 +314,26 @@ static void test_bpe(void) {
 
 /* ---- Pieces ------------------------------------------------------------------------------- */
 
+/* Valid until the next call. */
+static struct gguf_str piece_of(const struct vocab *v, int32_t id, bool show) {
+    static char piece[1024];
+    size_t len = tokenizer_piece(v->t, id, show, piece, sizeof piece);
+    CHECK(len <= sizeof piece && len <= tokenizer_piece_max(v->t), "token %d: %zu bytes", id, len);
+    return (struct gguf_str){piece, len};
+}
+
 static void check_piece(const struct vocab *v, int32_t id, bool show, const char *expected,
                         size_t len) {
-    struct gguf_str s = tokenizer_piece(v->t, id, show);
+    struct gguf_str s = piece_of(v, id, show);
     CHECK(s.len == len && memcmp(s.data, expected, len) == 0,
           "token %d: '%s' expected, found '%.*s'", id, expected, (int)s.len, s.data);
+    char cut[8] = "#######"; // room for 0 to 3 bytes
+    for (size_t room = 0; room < 4; room++) {
+        size_t n = room < len ? room : len;
+        CHECK(tokenizer_piece(v->t, id, show, cut, room) == len && memcmp(cut, expected, n) == 0 &&
+                  cut[n] == '#',
+              "token %d in %zu bytes: '%s'", id, room, cut);
+    }
 }
 
 static void test_pieces(void) {
@@ -489,13 +504,13 @@ static void test_stream_space(void) {
     struct token_stream s;
     struct gguf_str out[2];
     token_stream_begin(&s, v->t, true);
-    token_stream_next(&s, tokenizer_piece(v->t, 1, false), out); // <s>: nothing
-    token_stream_next(&s, tokenizer_piece(v->t, 265, false), out);
+    token_stream_next(&s, piece_of(v, 1, false), out); // <s>: nothing
+    token_stream_next(&s, piece_of(v, 265, false), out);
     CHECK(out[0].len == 0 && out[1].len == 1 && out[1].data[0] == 'a', "the added space goes");
-    token_stream_next(&s, tokenizer_piece(v->t, 265, false), out);
+    token_stream_next(&s, piece_of(v, 265, false), out);
     CHECK(out[1].len == 2, "others stay");
     token_stream_begin(&s, v->t, false);
-    token_stream_next(&s, tokenizer_piece(v->t, 265, false), out);
+    token_stream_next(&s, piece_of(v, 265, false), out);
     CHECK(out[1].len == 2, "a continuation keeps its space");
     free_vocab(v);
 }
@@ -512,7 +527,7 @@ static void check_round_trip(const struct vocab *v, const char *text, size_t len
     token_stream_begin(&s, v->t, true);
     for (size_t i = 0; i < ids.n; i++) {
         struct gguf_str part[2];
-        token_stream_next(&s, tokenizer_piece(v->t, ids.ids[i], false), part);
+        token_stream_next(&s, piece_of(v, ids.ids[i], false), part);
         for (int k = 0; k < 2; k++) {
             if (part[k].len) memcpy(out + n, part[k].data, part[k].len);
             n += part[k].len;

@@ -1,0 +1,63 @@
+#include "generate.h"
+
+#include "../hash.h"
+#include "stats.h"
+
+int run_prompt(struct session *s, const float **logits) {
+    double start = now();
+    bool each = s->logits_file || s->reference; // token's logits are wanted, not the last's alone
+    s->n_reused = (size_t)s->n_past;
+    for (size_t done = s->n_reused; done < s->n_prompt;) {
+        size_t left = s->n_prompt - done;
+        int n = left < (size_t)s->n_batch ? (int)left : s->n_batch;
+        int status = forward(s, s->tokens.ids + done, n);
+        done += (size_t)n;
+        for (int i = each ? 0 : n - 1; status == 0 && i < n; i++) {
+            if (each || done == s->n_prompt) status = logits_of(s, i, logits);
+        }
+        if (status) return status;
+        show_progress(start, "reading the prompt:", done, s->n_prompt);
+    }
+    s->prompt_s = now() - start;
+    note_memory(s);
+    return 0;
+}
+
+int print_token(struct session *s, struct token_stream *stream, int32_t id) {
+    struct gguf_str out[2];
+    if (!s->tokenizer) return 0;
+    token_stream_next(stream, piece_of(s, id, false), out);
+    int status = out[0].len ? print(out[0]) : 0;
+    return status == 0 && out[1].len ? print(out[1]) : status;
+}
+
+int end_text(struct token_stream *stream) {
+    int status = print(token_stream_end(stream));
+    if (status == 0) putchar('\n');
+    return status == 0 ? flush() : status;
+}
+
+int generate(struct session *s, int n_gen, struct token_stream *stream, const float *logits) {
+    double start = now();
+    int status = 0;
+    size_t row = (size_t)s->model.hp.n_vocab * sizeof *logits;
+    s->context_full = false;
+    s->logits_hash = fnv1a(FNV_START, logits, n_gen == 0 ? row : 0);
+    for (int n = 0; status == 0 && (n_gen < 0 || n < n_gen); n++) {
+        s->logits_hash = fnv1a(s->logits_hash, logits, row);
+        int32_t id = sampler_pick(s->sampler, logits, s->tokens.ids, s->tokens.n);
+        if (s->tokenizer && tokenizer_is_eog(s->tokenizer, id)) break;
+        s->tokens.ids[s->tokens.n++] = id;
+        status = print_token(s, stream, id);
+        if (status == 0) status = flush();
+        bool last = n + 1 == n_gen && !s->logits_file; // nobody asks for what comes after it
+        if (status || last) break;
+        s->context_full = s->n_past == s->n_ctx;
+        if (s->context_full) break;
+        status = stop_asked(s) ? interrupted(s) : forward(s, &id, 1);
+        if (status == 0) status = logits_of(s, 0, &logits);
+    }
+    s->gen_s = now() - start;
+    note_memory(s);
+    return status;
+}

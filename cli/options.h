@@ -1,0 +1,36 @@
+/* The command line of run: one table of options, in options.c, and its parser, which prints
+ * nothing. What it leaves to the modes is what only they can judge: a model's tokens and layers. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include "../sampler.h"
+#include "../simd/isa.h"
+
+struct options {
+    const char *model, *prompt, *prompt_file, *ids, *logits, *perplexity, *system, *chat_template;
+    int n_gen;     // -1: until the end
+    int n_ctx;     // 0: not given
+    int n_threads; // 0: not given
+    int n_batch, n_reps;
+    struct sampler_params sampling;
+    bool reference, verify, kv_f32, json, quiet;
+    bool tokens, info, bench, chat; // modes
+    bool help, version;             // and nothing else
+    const struct isa *isa;
+    uint64_t given; // private: bit i for row i of the table
+};
+
+/* Most tokens, positions and so on that can be asked for. */
+#define OPTIONS_MOST (1 << 30)
+
+extern const char options_help[];
+
+/* Fills o with the defaults and what argv[1 .. argc - 1] say; the texts are argv's. Reading ends
+ * with --help or --version, which take effect even if a model was named or an error would follow.
+ * Without any model o->model is NULL. 0, or -1 and err, a sentence about the wrong argument. */
+int options_parse(struct options *o, int argc, char **argv, struct error *err);
+
+/* Whether the option was given; `name` is spelled as in the table. */
+bool options_given(const struct options *o, const char *name);
+
+#endif

@@ -1,0 +1,117 @@
+#include "prompt.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../array.h"
+
+/* More than any context holds; a device may have no end, and tokens take 45 times the room. */
+#define MAX_TEXT (8 << 20)
+
+/* ---- texts ----------------------------------------------------------------------------------- */
+
+/* The whole of a stream, which may hold any bytes; *text is malloc'ed, or NULL if it is empty. */
+static int read_all(struct session *s, FILE *f, const char *name, char **text, size_t *len) {
+    size_t capacity = 0;
+    *text = NULL;
+    *len = 0;
+    for (;;) {
+        if (*len == capacity && array_reserve(text, &capacity, *len + 65536, 1) != 0) {
+            return FAIL("%s: out of memory after %zu bytes", name, *len);
+        }
+        if (*len > MAX_TEXT) return FAIL("%s: longer than %d bytes", name, MAX_TEXT);
+        size_t got = fread(*text + *len, 1, capacity - *len, f);
+        *len += got;
+        if (got == 0) break;
+    }
+    if (stop_asked(s)) return interrupted(s);
+    return ferror(f) ? FAIL("%s: %s", name, strerror(errno)) : 0;
+}
+
+int read_file(struct session *s, const char *path, char **text, size_t *len) {
+    FILE *f = fopen(path, "rb");
+    if (!f) return FAIL("%s: %s", path, strerror(errno));
+    int status = read_all(s, f, path, text, len);
+    fclose(f);
+    return status;
+}
+
+/* ---- the prompt ------------------------------------------------------------------------------ */
+
+int parse_ids(const char *text, int n_vocab, struct token_list *ids, struct error *err) {
+    for (const char *p = text; *p;) {
+        char *end;
+        if (strchr(" ,\t\n", *p)) {
+            p++;
+            continue;
+        }
+        errno = 0;
+        long long id = strtoll(p, &end, 10);
+        if (end == p) {
+            return error_set(err, KQ_BAD_ARGUMENT, "--ids: expected numbers, found \"%.20s\"", p);
+        }
+        if (errno || id < 0 || id >= n_vocab) {
+            return error_set(err, KQ_BAD_ARGUMENT, "--ids: %.*s is not a token, expected 0 to %d",
+                             (int)(end - p), p, n_vocab - 1);
+        }
+        if (array_reserve(&ids->ids, &ids->capacity, ids->n + 1, sizeof *ids->ids) != 0) {
+            return error_set(err, KQ_NO_MEMORY, "out of memory for the prompt");
+        }
+        ids->ids[ids->n++] = (int32_t)id;
+        p = end;
+    }
+    return 0;
+}
+
+int read_prompt(struct session *s) {
+    const struct options *o = s->o;
+    char *text = NULL;
+    size_t len = 0;
+    int status = 0;
+    if (o->ids) {
+        if (parse_ids(o->ids, s->model.hp.n_vocab, &s->tokens, &s->err) == 0) return 0;
+        failed(s, NULL);
+        return s->err.status == KQ_BAD_ARGUMENT ? EXIT_USAGE : EXIT_FAILED;
+    }
+    if (o->prompt_file) {
+        status = read_file(s, o->prompt_file, &text, &len);
+    } else if (!o->prompt) {
+        if (isatty(STDIN_FILENO)) return USAGE("no prompt: give -p, -f or --ids, or pipe one in");
+        status = read_all(s, stdin, "standard input", &text, &len);
+    }
+    const char *from = o->prompt ? o->prompt : text;
+    if (o->prompt) len = strlen(o->prompt);
+    if (status == 0 && tokenizer_encode(s->tokenizer, from ? from : "", len, true, true, &s->tokens,
+                                        &s->err) < 0) {
+        status = failed(s, NULL);
+    }
+    free(text);
+    return status;
+}
+
+int check_ids(const struct session *s) {
+    for (size_t i = 0; i < s->tokens.n; i++) {
+        if (s->tokens.ids[i] >= s->model.hp.n_vocab) {
+            return FAIL("token %d of the vocabulary has no row in token_embd.weight (%d rows)",
+                        (int)s->tokens.ids[i], s->model.hp.n_vocab);
+        }
+    }
+    return 0;
+}
+
+int check_prompt(struct session *s) {
+    s->n_prompt = s->tokens.n;
+    if (s->n_prompt == 0) return FAIL("the prompt is empty: there is nothing to continue");
+    if (s->n_prompt > (size_t)s->n_ctx) {
+        return FAIL("the prompt has %zu tokens, the context holds %d: give a larger -c",
+                    s->n_prompt, s->n_ctx);
+    }
+    if (check_ids(s) != 0) return EXIT_FAILED;
+    size_t longest = (size_t)s->n_ctx + 1; // the last token may not fit the context any more
+    if (array_reserve(&s->tokens.ids, &s->tokens.capacity, longest, sizeof *s->tokens.ids) != 0) {
+        return FAIL("out of memory for %zu tokens", longest);
+    }
+    return 0;
+}

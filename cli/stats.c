@@ -1,0 +1,69 @@
+#include "stats.h"
+
+#include <stdio.h>
+
+/* What the kernel counts as this process's own memory: neither file nor shared. 0 if unknown. */
+static size_t anonymous_bytes(void) {
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[128];
+    unsigned long long kb = 0;
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "RssAnon: %llu kB", &kb) == 1) break;
+    }
+    if (f) fclose(f);
+    return (size_t)kb * 1024;
+}
+
+void note_memory(struct session *s) {
+    size_t bytes = anonymous_bytes();
+    if (bytes > s->anon_bytes) s->anon_bytes = bytes;
+}
+
+struct stats {
+    size_t n_gen;
+    double prompt_rate, gen_rate; // tokens per second
+    size_t kv_bytes, scratch_bytes, peak_anon_bytes;
+};
+
+static struct stats collect(const struct session *s) {
+    struct stats st = {.n_gen = s->tokens.n - s->n_prompt};
+    st.prompt_rate = s->prompt_s > 0 ? (double)(s->n_prompt - s->n_reused) / s->prompt_s : 0;
+    st.gen_rate = s->gen_s > 0 ? (double)st.n_gen / s->gen_s : 0;
+    st.kv_bytes = transformer_kv_bytes(s->transformer, s->n_past);
+    st.scratch_bytes = transformer_scratch_bytes(s->transformer);
+    const struct transformer *copies = s->reference ? s->reference : s->transformer;
+    size_t own = s->anon_bytes ? s->anon_bytes : st.kv_bytes + st.scratch_bytes;
+    st.peak_anon_bytes = own + transformer_reference_bytes(copies);
+    return st;
+}
+
+void print_json(const struct session *s) {
+    struct stats st = collect(s);
+    fprintf(stderr,
+            "{\"prompt_tokens\": %zu, \"prompt_tok_s\": %.2f, \"gen_tokens\": %zu, "
+            "\"gen_tok_s\": %.2f, \"load_s\": %.4f, \"mapped_bytes\": %zu, \"kv_bytes\": %zu, "
+            "\"scratch_bytes\": %zu, \"peak_anon_bytes\": %zu, \"isa\": \"%s\", \"threads\": %d, "
+            "\"seed\": %llu, \"logits_hash\": \"%016llx\"}\n",
+            s->n_prompt, st.prompt_rate, st.n_gen, st.gen_rate, s->load_s, s->gguf.mapped_bytes,
+            st.kv_bytes, st.scratch_bytes, st.peak_anon_bytes, s->o->isa->name,
+            threads_count(s->threads), (unsigned long long)s->seed,
+            (unsigned long long)s->logits_hash);
+}
+
+void print_stats(const struct session *s) {
+    struct stats st = collect(s);
+    const double mb = 1e6;
+    fprintf(stderr, "prompt     %6zu tokens %9.2f tok/s", s->n_prompt, st.prompt_rate);
+    if (s->n_reused > 0) fprintf(stderr, "  (%zu were in the cache)", s->n_reused);
+    fprintf(stderr, "\ngenerated  %6zu tokens %9.2f tok/s", st.n_gen, st.gen_rate);
+    if (st.n_gen > 0) fprintf(stderr, "  (%.2f ms each)", 1e3 * s->gen_s / (double)st.n_gen);
+    fprintf(stderr, "\nloaded in  %6.0f ms; %s, %d threads%s; logits %016llx", 1e3 * s->load_s,
+            s->o->isa->name, threads_count(s->threads), s->o->reference ? ", reference" : "",
+            (unsigned long long)s->logits_hash);
+    if (s->o->sampling.temp > 0) fprintf(stderr, "; seed %llu", (unsigned long long)s->seed);
+    fprintf(stderr,
+            "\nmemory     %.1f MB mapped file, %.1f MB cache, %.1f MB buffers, %.1f MB own peak\n",
+            (double)s->gguf.mapped_bytes / mb, (double)st.kv_bytes / mb,
+            (double)st.scratch_bytes / mb, (double)st.peak_anon_bytes / mb);
+    if (s->reference) fprintf(stderr, "verified   all logits equal the reference's, bit for bit\n");
+}

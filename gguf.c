@@ -1,6 +1,7 @@
 /* The map, the parse, the lookups. Nothing in the file is believed before it was compared with the
  * file's own length; after gguf_open or gguf_parse no reader needs another check. */
 #include "gguf.h"
+#include "round.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -402,7 +403,7 @@ static int place_tensor(struct reader *r, const struct gguf *g, struct gguf_tens
         return fail(r, "the offset %llu is past the end of the file (%zu bytes): truncated?",
                     (unsigned long long)offset, r->size);
     }
-    begin += (g->alignment - begin % g->alignment) % g->alignment + offset;
+    begin = round_up_u64(begin, g->alignment) + offset;
     if (begin > size || nbytes > size - begin) {
         char text[128];
         return fail(r, "%s needs %llu bytes at offset %llu, the file ends after %zu: truncated?",

@@ -1,4 +1,5 @@
 #include "matmul_q.h"
+#include "round.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -42,10 +43,6 @@ static float sum_lanes(const float *l) {
     return ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
 }
 
-static int pad_to_group(int64_t k) {
-    return (int)((k + LANE_GROUP - 1) / LANE_GROUP * LANE_GROUP);
-}
-
 static void portable_gemv(const struct matrix *w, int64_t row, int n_rows, const float *x,
                           float *y) {
     for (int r = 0; r < n_rows; r++) {
@@ -53,7 +50,7 @@ static void portable_gemv(const struct matrix *w, int64_t row, int n_rows, const
         for (int64_t k = 0; k < w->n_cols; k += KC) {
             int kc = min_int(w->n_cols - k, KC);
             portable_panel(w, row + r, 1, k, kc, panel);
-            portable_tile(lanes, panel, x + k, 0, pad_to_group(kc), 1);
+            portable_tile(lanes, panel, x + k, 0, round_up(kc, LANE_GROUP), 1);
         }
         y[r] = sum_lanes(lanes);
     }
@@ -124,7 +121,7 @@ const struct isa *isa_find(const char *name) {
 
 int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads, bool reference,
                 int64_t max_cols, int max_tokens, struct error *err) {
-    size_t padded = ((size_t)max_cols + LANE_GROUP - 1) / LANE_GROUP * LANE_GROUP;
+    size_t padded = (size_t)round_up_u64((uint64_t)max_cols, LANE_GROUP);
     size_t rows = (size_t)isa->panel_rows, n = (size_t)max_tokens;
     *m = (struct matmul){.isa = isa,
                          .threads = threads,
@@ -198,7 +195,7 @@ static void gemv_rows(void *arg, long begin, long end, int thread) {
 /* The activations of a batch lie as (blocks of KC columns, tokens, columns of the block), so that
  * what a panel needs is contiguous. Returns where block k0 begins and its row length. */
 static float *x_block(const struct matmul *m, int64_t n_cols, int n_tokens, int64_t k0, int *kc) {
-    *kc = pad_to_group(min_int(n_cols - k0, KC));
+    *kc = round_up(min_int(n_cols - k0, KC), LANE_GROUP);
     return m->x + (size_t)k0 * (size_t)n_tokens;
 }
 

@@ -1,4 +1,5 @@
 #include "transformer.h"
+#include "round.h"
 
 #include <float.h>
 #include <limits.h>
@@ -52,10 +53,6 @@ struct transformer {
     int32_t *expert_ids; // (n_batch, n_expert_used), ascending
     float *expert_weights;
 };
-
-static int round_up(int n, int to) {
-    return (n + to - 1) / to * to;
-}
 
 /* ---------------------------------------------------------------------------------------------
  * rope */

@@ -7,6 +7,7 @@
 #ifndef MATMUL_Q_SIMD_H
 #define MATMUL_Q_SIMD_H
 
+#include "../round.h"
 #include "isa.h"
 #include "simd.h"
 
@@ -307,7 +308,7 @@ INLINE void begin_ahead(struct block *b, size_t block_bytes, size_t ahead, begin
 INLINE void gemv_blocks(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y,
                         int block_len, size_t block_bytes, begin_fn *begin, unit_fn *unit) {
     int64_t last = row + n_rows - 1, n_blocks = w->n_cols / block_len;
-    size_t group = 2 * SIMD_ROWS * w->row_bytes, ahead = (AHEAD_BYTES + group - 1) / group * group;
+    size_t group = 2 * SIMD_ROWS * w->row_bytes, ahead = (size_t)round_up_u64(AHEAD_BYTES, group);
     for (int r = 0; r < n_rows; r += 2 * SIMD_ROWS) {
         struct block b0 = block_at(w, row + r, last, 0);
         struct block b1 = block_at(w, row + r + SIMD_ROWS, last, 0);
@@ -339,7 +340,7 @@ INLINE void gemv_blocks(const struct matrix *w, int64_t row, int n_rows, const f
 
 /* Where vector v of rows begins: tile after tile, step after step, vector after vector. */
 INLINE float *panel_vec(float *panel, int v, int kc) {
-    int padded = (kc + LANE_GROUP - 1) / LANE_GROUP * LANE_GROUP;
+    int padded = round_up(kc, LANE_GROUP);
     return panel + v / TILE_VECS * padded * TILE_VECS * SIMD_ROWS + v % TILE_VECS * VEC_FLOATS;
 }
 
@@ -393,7 +394,7 @@ INLINE void odd_columns(const struct matrix *w, int64_t row, int64_t last, int64
     float buffer[SIMD_ROWS][KC];
     const struct ggml_type_info *t = ggml_type_info(w->type);
     size_t offset = (size_t)(k0 / t->block_len) * (size_t)t->block_bytes;
-    int padded = (kc + LANE_GROUP - 1) / LANE_GROUP * LANE_GROUP;
+    int padded = round_up(kc, LANE_GROUP);
     for (int r = 0; r < SIMD_ROWS; r++) {
         int64_t from = row + r < last ? row + r : last;
         dequantize_row(w->type, w->data + (size_t)from * w->row_bytes + offset, buffer[r], kc);

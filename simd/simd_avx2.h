@@ -33,9 +33,6 @@ INLINE void vf_store_f16(ggml_half *p, vf a) {
 INLINE vf vf_fma(vf a, vf b, vf c) {
     return _mm256_fmadd_ps(a, b, c);
 }
-INLINE vf vf_fms(vf a, vf b, vf c) {
-    return _mm256_fmsub_ps(a, b, c);
-}
 INLINE vf vf_add(vf a, vf b) {
     return _mm256_add_ps(a, b);
 }

@@ -27,9 +27,6 @@ INLINE vf vf_load8(const float *p) {
 INLINE vf vf_fma(vf a, vf b, vf c) {
     return _mm512_fmadd_ps(a, b, c);
 }
-INLINE vf vf_fms(vf a, vf b, vf c) {
-    return _mm512_fmsub_ps(a, b, c);
-}
 INLINE vf vf_mul(vf a, vf b) {
     return _mm512_mul_ps(a, b);
 }

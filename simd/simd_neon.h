@@ -39,9 +39,6 @@ INLINE void vf_store_f16(ggml_half *p, vf a) {
 INLINE vf vf_fma(vf a, vf b, vf c) {
     return (vf){vfmaq_f32(c.lo, a.lo, b.lo), vfmaq_f32(c.hi, a.hi, b.hi)};
 }
-INLINE vf vf_fms(vf a, vf b, vf c) {
-    return (vf){vfmaq_f32(vnegq_f32(c.lo), a.lo, b.lo), vfmaq_f32(vnegq_f32(c.hi), a.hi, b.hi)};
-}
 INLINE vf vf_add(vf a, vf b) {
     return (vf){vaddq_f32(a.lo, b.lo), vaddq_f32(a.hi, b.hi)};
 }

@@ -111,6 +111,10 @@ const char *gguf_type_name(enum gguf_type type) {
     return (size_t)type < N_VALUE_TYPES ? value_table[type].name : "unknown";
 }
 
+size_t gguf_type_bytes(enum gguf_type type) {
+    return (size_t)type < N_VALUE_TYPES ? value_table[type].bytes : 0;
+}
+
 /* ---- reading within bounds ------------------------------------------------------------------- */
 
 struct reader {
@@ -232,7 +236,7 @@ static int read_header(struct reader *r, uint64_t *n_kv, uint64_t *n_tensors, ui
 
 /* kv->n values of kv->elem_type; kv->data is where they begin. */
 static int read_values(struct reader *r, struct gguf_kv *kv) {
-    size_t bytes = value_table[kv->elem_type].bytes, remain = r->size - r->pos;
+    size_t bytes = gguf_type_bytes(kv->elem_type), remain = r->size - r->pos;
     if (kv->n > remain / bytes) {
         return fail(
             r, "needs %llu x %zu bytes (%s) at offset %zu, the file ends after %zu: truncated?",

@@ -89,6 +89,9 @@ const struct ggml_type_info *ggml_type_info(uint32_t type);
 /* "u32", "string", "array" */
 const char *gguf_type_name(enum gguf_type type);
 
+/* Bytes of one value; of a string that is its length alone, of an array 0. */
+size_t gguf_type_bytes(enum gguf_type type);
+
 /* Bytes in the file, not NUL-terminated. Owned by the map. */
 struct gguf_str {
     const char *data;

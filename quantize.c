@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "gguf.h"
+#include "gguf_write.h"
 #include "quant.h"
 #include "threads.h"
 
@@ -153,10 +153,8 @@ static int plan_types(const struct gguf *g, const struct mix *mix, uint32_t *typ
 /* ---- the output file ------------------------------------------------------------------------- */
 
 struct output {
-    FILE *file;
+    struct gguf_writer w;
     char *temporary; // name until the file is whole
-    uint64_t size;   // bytes written so far
-    int error;       // errno of the first write that failed, 0 if none
 };
 
 static volatile sig_atomic_t stop_signal; // the signal that asked us to stop, 0 if none
@@ -175,35 +173,6 @@ static void on_bus_error(int sig) {
     _exit(1);
 }
 
-static void put(struct output *o, const void *data, size_t size) {
-    if (o->error || size == 0) return;
-    if (fwrite(data, 1, size, o->file) != size) o->error = errno ? errno : EIO;
-    o->size += size;
-}
-
-static void put_u32(struct output *o, uint32_t v) {
-    put(o, &v, sizeof v); // gguf.c refuses to compile on big-endian hosts
-}
-
-static void put_u64(struct output *o, uint64_t v) {
-    put(o, &v, sizeof v);
-}
-
-static void put_str(struct output *o, const char *data, size_t len) {
-    put_u64(o, len);
-    put(o, data, len);
-}
-
-static void put_padding(struct output *o, size_t alignment) {
-    static const uint8_t zeros[4096];
-    uint64_t left = (alignment - o->size % alignment) % alignment;
-    while (left > 0 && !o->error) {
-        size_t n = left < sizeof zeros ? (size_t)left : sizeof zeros;
-        put(o, zeros, n);
-        left -= n;
-    }
-}
-
 static void remove_temporary(struct output *o) {
     unlink(o->temporary);
     unfinished = NULL;
@@ -214,7 +183,7 @@ static void remove_temporary(struct output *o) {
 static int output_open(struct output *o, const char *path, struct error *err) {
     static const char suffix[] = ".tmp-XXXXXX";
     size_t len = strlen(path);
-    *o = (struct output){.temporary = malloc(len + sizeof suffix)};
+    *o = (struct output){.w = {.name = path}, .temporary = malloc(len + sizeof suffix)};
     if (!o->temporary) return error_set(err, KQ_NO_MEMORY, "out of memory");
     memcpy(o->temporary, path, len);
     memcpy(o->temporary + len, suffix, sizeof suffix);
@@ -229,8 +198,8 @@ static int output_open(struct output *o, const char *path, struct error *err) {
     mode_t mask = umask(0);
     umask(mask);
     fchmod(fd, 0666 & ~mask);
-    o->file = fdopen(fd, "wb");
-    if (!o->file) {
+    o->w.file = fdopen(fd, "wb");
+    if (!o->w.file) {
         error_set(err, KQ_NO_MEMORY, "out of memory");
         close(fd);
         remove_temporary(o);
@@ -256,12 +225,12 @@ static void sync_directory_of(const char *path) {
 
 /* With result 0 moves the whole file to `path`, else removes it. Frees o either way. */
 static int output_close(struct output *o, const char *path, int result, struct error *err) {
-    if (result == 0 && !o->error && (fflush(o->file) != 0 || fsync(fileno(o->file)) != 0)) {
-        o->error = errno;
+    if (result == 0) result = gguf_write_end(&o->w, err);
+    if (result == 0 && fsync(fileno(o->w.file)) != 0) {
+        result = error_set(err, KQ_IO, "%s: cannot write: %s", path, strerror(errno));
     }
-    if (fclose(o->file) != 0 && !o->error) o->error = errno;
-    if (result == 0 && o->error) {
-        result = error_set(err, KQ_IO, "%s: cannot write: %s", path, strerror(o->error));
+    if (fclose(o->w.file) != 0 && result == 0) {
+        result = error_set(err, KQ_IO, "%s: cannot write: %s", path, strerror(errno));
     }
     if (result == 0 && rename(o->temporary, path) != 0) {
         result = error_set(err, KQ_IO, "%s: cannot rename the finished file to this: %s", path,
@@ -279,45 +248,9 @@ static int output_close(struct output *o, const char *path, int result, struct e
 
 /* ---- header ---------------------------------------------------------------------------------- */
 
-static size_t scalar_bytes(enum gguf_type type) {
-    switch (type) {
-    case GGUF_UINT8:
-    case GGUF_INT8:
-    case GGUF_BOOL:
-        return 1;
-    case GGUF_UINT16:
-    case GGUF_INT16:
-        return 2;
-    case GGUF_UINT32:
-    case GGUF_INT32:
-    case GGUF_FLOAT32:
-        return 4;
-    default:
-        return 8;
-    }
-}
-
-static size_t value_bytes(const struct gguf_kv *kv) {
-    if (kv->elem_type != GGUF_STRING) return (size_t)kv->n * scalar_bytes(kv->elem_type);
-    const uint8_t *end = kv->data;
-    for (uint64_t i = 0; i < kv->n; i++) gguf_next_str(&end);
-    return (size_t)(end - kv->data);
-}
-
-static void put_kv(struct output *o, const struct gguf_kv *kv) {
-    put_str(o, kv->key.data, kv->key.len);
-    put_u32(o, kv->type);
-    if (kv->type == GGUF_ARRAY) {
-        put_u32(o, kv->elem_type);
-        put_u64(o, kv->n);
-    }
-    put(o, kv->data, value_bytes(kv));
-}
-
-static void put_kv_u32(struct output *o, const char *key, uint32_t value) {
-    put_str(o, key, strlen(key));
-    put_u32(o, GGUF_UINT32);
-    put_u32(o, value);
+static void put_u32(struct gguf_writer *w, const char *key, uint32_t value) {
+    gguf_write_text(w, key, strlen(key));
+    gguf_write_scalar(w, GGUF_UINT32, &value);
 }
 
 /* What the output's metadata says differently from the input's. */
@@ -333,7 +266,7 @@ static bool is_dropped(const struct gguf_kv *kv) {
 }
 
 /* Everything as in the input and in its order; our own values in their old places, or last. */
-static void put_metadata(struct output *o, const struct gguf *g, const struct own_kv own[2]) {
+static void put_metadata(struct gguf_writer *w, const struct gguf *g, const struct own_kv own[2]) {
     for (size_t i = 0; i < g->n_kv; i++) {
         const struct gguf_kv *kv = &g->kv[i];
         const struct own_kv *replaced = NULL;
@@ -341,13 +274,13 @@ static void put_metadata(struct output *o, const struct gguf *g, const struct ow
             if (gguf_str_eq(kv->key, own[j].key)) replaced = &own[j];
         }
         if (replaced) {
-            put_kv_u32(o, replaced->key, replaced->value);
+            put_u32(w, replaced->key, replaced->value);
         } else if (!is_dropped(kv)) {
-            put_kv(o, kv);
+            gguf_write_kv(w, kv);
         }
     }
     for (int j = 0; j < 2; j++) {
-        if (!gguf_find(g, own[j].key)) put_kv_u32(o, own[j].key, own[j].value);
+        if (!gguf_find(g, own[j].key)) put_u32(w, own[j].key, own[j].value);
     }
 }
 
@@ -357,7 +290,7 @@ static uint64_t tensor_bytes(const struct gguf_tensor *t, uint32_t type) {
     return n / (uint64_t)info->block_len * (uint64_t)info->block_bytes;
 }
 
-static void put_header(struct output *o, const struct gguf *g, const struct mix *mix,
+static void put_header(struct gguf_writer *w, const struct gguf *g, const struct mix *mix,
                        const uint32_t *types) {
     // 2: the layout of the K-quants' scales as it has been since 2023 (ggml's GGML_QNT_VERSION)
     const struct own_kv own[2] = {{"general.file_type", mix->file_type},
@@ -366,24 +299,15 @@ static void put_header(struct output *o, const struct gguf *g, const struct mix 
     for (size_t i = 0; i < g->n_kv; i++) n_kv -= is_dropped(&g->kv[i]);
     for (int j = 0; j < 2; j++) n_kv += !gguf_find(g, own[j].key);
 
-    put(o, "GGUF", 4);
-    put_u32(o, 3);
-    put_u64(o, g->n_tensors);
-    put_u64(o, n_kv);
-    put_metadata(o, g, own);
-
-    uint64_t offset = 0;
+    w->alignment = g->alignment;
+    gguf_write_header(w, 3, g->n_tensors, n_kv);
+    put_metadata(w, g, own);
     for (size_t i = 0; i < g->n_tensors; i++) {
         const struct gguf_tensor *t = &g->tensors[i];
-        put_str(o, t->name, strlen(t->name));
-        put_u32(o, (uint32_t)t->n_dims);
-        for (int d = 0; d < t->n_dims; d++) put_u64(o, t->ne[d]);
-        put_u32(o, types[i]);
-        put_u64(o, offset);
-        offset += tensor_bytes(t, types[i]);
-        offset += (g->alignment - offset % g->alignment) % g->alignment;
+        gguf_write_tensor(w, t->name, types[i], (uint32_t)t->n_dims, t->ne,
+                          tensor_bytes(t, types[i]));
     }
-    put_padding(o, g->alignment);
+    gguf_write_align(w);
 }
 
 /* ---- weights --------------------------------------------------------------------------------- */
@@ -439,7 +363,7 @@ static void clear_progress(const struct progress *p) {
     if (p->shown > 0) fprintf(stderr, "\r%40s\r", "");
 }
 
-static int put_tensor(struct output *o, const struct gguf_tensor *t, uint32_t type,
+static int put_tensor(struct gguf_writer *w, const struct gguf_tensor *t, uint32_t type,
                       struct threads *threads, uint8_t *buffer, struct progress *p,
                       struct error *err) {
     struct chunk c = {.in = t->data,
@@ -449,7 +373,7 @@ static int put_tensor(struct output *o, const struct gguf_tensor *t, uint32_t ty
                       .in_info = ggml_type_info(t->type),
                       .out_info = ggml_type_info(type)};
     int64_t n = (int64_t)(t->nbytes / (size_t)c.in_info->block_bytes);
-    for (; n > 0 && !o->error; n -= c.n, c.in += c.n * c.in_info->block_bytes) {
+    for (; n > 0 && w->status == KQ_OK; n -= c.n, c.in += c.n * c.in_info->block_bytes) {
         if (stop_signal)
             return error_set(err, KQ_INTERRUPTED, "stopped by signal %d", (int)stop_signal);
         c.n = n < CHUNK ? n : CHUNK;
@@ -457,20 +381,20 @@ static int put_tensor(struct output *o, const struct gguf_tensor *t, uint32_t ty
         if (t->type != type) {
             parallel_for(threads, NULL, (long)((c.n + PIECE - 1) / PIECE), 1, quantize_pieces, &c);
         }
-        put(o, t->type == type ? c.in : buffer, bytes);
+        gguf_write(w, t->type == type ? c.in : buffer, bytes);
         show_progress(p, c.n);
     }
     return 0;
 }
 
-static int put_tensors(struct output *o, const struct gguf *g, const uint32_t *types,
+static int put_tensors(struct gguf_writer *w, const struct gguf *g, const uint32_t *types,
                        struct threads *threads, struct progress *p, struct error *err) {
     uint8_t *buffer = malloc(CHUNK * sizeof(float));
     if (!buffer) return error_set(err, KQ_NO_MEMORY, "out of memory");
     int result = 0;
-    for (size_t i = 0; i < g->n_tensors && result == 0 && !o->error; i++) {
-        result = put_tensor(o, &g->tensors[i], types[i], threads, buffer, p, err);
-        put_padding(o, g->alignment);
+    for (size_t i = 0; i < g->n_tensors && result == 0 && w->status == KQ_OK; i++) {
+        result = put_tensor(w, &g->tensors[i], types[i], threads, buffer, p, err);
+        gguf_write_align(w);
     }
     free(buffer);
     return result;
@@ -506,7 +430,7 @@ static int report(const struct gguf *g, const uint32_t *types, const struct outp
         bytes += (double)tensor_bytes(&g->tensors[i], types[i]);
     }
     printf("in %.1f MB, out %.1f MB, %.2f bits per weight, %.1f s\n",
-           (double)g->mapped_bytes * 1e-6, (double)o->size * 1e-6,
+           (double)g->mapped_bytes * 1e-6, (double)o->w.len * 1e-6,
            p->total ? 8 * bytes / (double)p->total : 0.0, seconds() - p->start);
     return flush(err);
 }
@@ -520,8 +444,8 @@ static int write_model(const struct gguf *g, const struct options *opt, const ui
     }
     struct output o;
     if (output_open(&o, opt->out, err) != 0) return -1;
-    put_header(&o, g, opt->mix, types);
-    int result = put_tensors(&o, g, types, threads, &p, err);
+    put_header(&o.w, g, opt->mix, types);
+    int result = put_tensors(&o.w, g, types, threads, &p, err);
     clear_progress(&p);
     result = output_close(&o, opt->out, result, err);
     return result == 0 ? report(g, types, &o, &p, err) : -1;

@@ -56,7 +56,7 @@ static size_t take_bytes(struct input *in, size_t n, const char **bytes) {
 /* ---- The vocabulary ----------------------------------------------------------------------- */
 
 struct vocab {
-    struct build_bytes tokens, merges;
+    struct gguf_writer tokens, merges;
     int32_t type[600];
     float score[600];
     size_t start[600], len[600]; // of each text in tokens.data
@@ -64,7 +64,7 @@ struct vocab {
 };
 
 static void add_token(struct vocab *v, const char *text, size_t len, int32_t type, float score) {
-    build_append_str(&v->tokens, text, len);
+    gguf_write_text(&v->tokens, text, len);
     v->start[v->n] = v->tokens.len - len;
     v->len[v->n] = len;
     v->type[v->n] = type;
@@ -90,10 +90,11 @@ static void add_merge(struct vocab *v, unsigned a, unsigned b) {
     if (v->n == 0) return;
     a %= (unsigned)v->n;
     b %= (unsigned)v->n;
-    build_append_u64(&v->merges, v->len[a] + v->len[b] + 1);
-    build_append(&v->merges, v->tokens.data + v->start[a], v->len[a]);
-    build_append(&v->merges, " ", 1);
-    build_append(&v->merges, v->tokens.data + v->start[b], v->len[b]);
+    uint64_t len = v->len[a] + v->len[b] + 1;
+    gguf_write(&v->merges, &len, sizeof len);
+    gguf_write(&v->merges, v->tokens.data + v->start[a], v->len[a]);
+    gguf_write(&v->merges, " ", 1);
+    gguf_write(&v->merges, v->tokens.data + v->start[b], v->len[b]);
     v->n_merges++;
 }
 
@@ -171,14 +172,14 @@ static bool has_block(const char *s, size_t n) { // U+2581: decodes to a space
     return false;
 }
 
-static void append(struct build_bytes *out, struct gguf_str s) {
-    build_append(out, s.data, s.len);
+static void append(struct gguf_writer *out, struct gguf_str s) {
+    gguf_write(out, s.data, s.len);
 }
 
 /* Prints the ids; text: what must come back, or NULL. */
 static void check_pieces(const struct tokenizer *t, const struct token_list *ids, const char *text,
                          size_t len) {
-    struct build_bytes all = {0}, streamed = {0};
+    struct gguf_writer all = {0}, streamed = {0};
     struct token_stream s;
     size_t room = tokenizer_piece_max(t);
     char *buf = build_realloc(NULL, room);

@@ -1,4 +1,4 @@
-/* A GGUF writer for tests: a model file in memory from a few lines, then one thing in it broken.
+/* GGUF files for tests: a model file in memory from a few lines, then one thing in it broken.
  *
  *   struct gguf_build b = {0};
  *   build_str(&b, "general.architecture", "llama");
@@ -10,8 +10,9 @@
  *
  * Setting a key or a tensor that exists replaces it, in place: a test builds a valid model and then
  * changes what it is about. Everything may be called again after a file was made. Strings are taken
- * up to their NUL unless a length is given. The writer stops the program when memory runs out or a
- * file cannot be written: that is no result of a test. */
+ * up to their NUL unless a length is given. The bytes come from gguf_write.c; where a file must
+ * lie, they are changed afterwards. When memory runs out or a file cannot be written the program
+ * stops: that is no result of a test. */
 #ifndef GGUF_BUILD_H
 #define GGUF_BUILD_H
 
@@ -21,16 +22,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gguf.h"
-
-struct build_bytes {
-    uint8_t *data;
-    size_t len, room; // room: bytes allocated, kept by build_append
-};
+#include "gguf_write.h"
 
 struct build_kv {
     char *key;
-    struct build_bytes value; // type and value as they stand in the file
+    struct gguf_writer value; // type and value as they stand in the file
 };
 
 /* What build_tensor filled in may be changed before the file is made, to lie. */
@@ -40,7 +36,7 @@ struct build_tensor {
     uint64_t ne[8];
     uint64_t offset; // in the data; used if offset_given, else tensors lie in sequence
     bool offset_given;
-    struct build_bytes data; // what is written, whatever ne and type say
+    struct gguf_writer data; // what is written, whatever ne and type say
 };
 
 struct gguf_build {
@@ -62,33 +58,6 @@ static inline void *build_realloc(void *p, size_t size) {
     return p;
 }
 
-static inline void build_append(struct build_bytes *b, const void *data, size_t len) {
-    if (b->len + len > b->room) {
-        b->room = 2 * (b->len + len);
-        b->data = build_realloc(b->data, b->room);
-    }
-    if (len) memcpy(b->data + b->len, data, len);
-    b->len += len;
-}
-
-static inline void build_append_u32(struct build_bytes *b, uint32_t v) {
-    build_append(b, &v, sizeof v);
-}
-
-static inline void build_append_u64(struct build_bytes *b, uint64_t v) {
-    build_append(b, &v, sizeof v);
-}
-
-static inline void build_append_str(struct build_bytes *b, const char *s, size_t len) {
-    build_append_u64(b, len);
-    build_append(b, s, len);
-}
-
-static inline void build_pad(struct build_bytes *b, size_t alignment) {
-    static const uint8_t zero[1];
-    while (b->len % alignment) build_append(b, zero, 1);
-}
-
 static inline char *build_strdup(const char *s) {
     return memcpy(build_realloc(NULL, strlen(s) + 1), s, strlen(s) + 1);
 }
@@ -102,13 +71,14 @@ static inline struct build_kv *build_find(struct gguf_build *b, const char *key)
     return NULL;
 }
 
-/* Adds the key even if it exists. value: type and value as they stand in the file; taken over. */
-static inline void build_raw(struct gguf_build *b, const char *key, struct build_bytes value) {
+/* Adds the key even if it exists. value: type and value as they stand in the file; b owns them
+ * from now on. */
+static inline void build_raw(struct gguf_build *b, const char *key, struct gguf_writer value) {
     b->kv = build_realloc(b->kv, (b->n_kv + 1) * sizeof *b->kv);
     b->kv[b->n_kv++] = (struct build_kv){build_strdup(key), value};
 }
 
-static inline void build_set(struct gguf_build *b, const char *key, struct build_bytes value) {
+static inline void build_set(struct gguf_build *b, const char *key, struct gguf_writer value) {
     struct build_kv *kv = build_find(b, key);
     if (!kv) {
         build_raw(b, key, value);
@@ -126,53 +96,50 @@ static inline void build_remove(struct gguf_build *b, const char *key) {
     memmove(kv, kv + 1, (size_t)(b->kv + --b->n_kv - kv) * sizeof *kv);
 }
 
-/* A scalar of `size` bytes; the types follow. */
 static inline void build_scalar(struct gguf_build *b, const char *key, enum gguf_type type,
-                                const void *value, size_t size) {
-    struct build_bytes v = {0};
-    build_append_u32(&v, type);
-    build_append(&v, value, size);
+                                const void *value) {
+    struct gguf_writer v = {0};
+    gguf_write_scalar(&v, type, value);
     build_set(b, key, v);
 }
 
 static inline void build_u8(struct gguf_build *b, const char *key, uint8_t v) {
-    build_scalar(b, key, GGUF_UINT8, &v, sizeof v);
+    build_scalar(b, key, GGUF_UINT8, &v);
 }
 static inline void build_i8(struct gguf_build *b, const char *key, int8_t v) {
-    build_scalar(b, key, GGUF_INT8, &v, sizeof v);
+    build_scalar(b, key, GGUF_INT8, &v);
 }
 static inline void build_u16(struct gguf_build *b, const char *key, uint16_t v) {
-    build_scalar(b, key, GGUF_UINT16, &v, sizeof v);
+    build_scalar(b, key, GGUF_UINT16, &v);
 }
 static inline void build_i16(struct gguf_build *b, const char *key, int16_t v) {
-    build_scalar(b, key, GGUF_INT16, &v, sizeof v);
+    build_scalar(b, key, GGUF_INT16, &v);
 }
 static inline void build_u32(struct gguf_build *b, const char *key, uint32_t v) {
-    build_scalar(b, key, GGUF_UINT32, &v, sizeof v);
+    build_scalar(b, key, GGUF_UINT32, &v);
 }
 static inline void build_i32(struct gguf_build *b, const char *key, int32_t v) {
-    build_scalar(b, key, GGUF_INT32, &v, sizeof v);
+    build_scalar(b, key, GGUF_INT32, &v);
 }
 static inline void build_u64(struct gguf_build *b, const char *key, uint64_t v) {
-    build_scalar(b, key, GGUF_UINT64, &v, sizeof v);
+    build_scalar(b, key, GGUF_UINT64, &v);
 }
 static inline void build_i64(struct gguf_build *b, const char *key, int64_t v) {
-    build_scalar(b, key, GGUF_INT64, &v, sizeof v);
+    build_scalar(b, key, GGUF_INT64, &v);
 }
 static inline void build_f32(struct gguf_build *b, const char *key, float v) {
-    build_scalar(b, key, GGUF_FLOAT32, &v, sizeof v);
+    build_scalar(b, key, GGUF_FLOAT32, &v);
 }
 static inline void build_f64(struct gguf_build *b, const char *key, double v) {
-    build_scalar(b, key, GGUF_FLOAT64, &v, sizeof v);
+    build_scalar(b, key, GGUF_FLOAT64, &v);
 }
 static inline void build_bool(struct gguf_build *b, const char *key, bool v) {
-    build_scalar(b, key, GGUF_BOOL, &(uint8_t){v}, 1);
+    build_scalar(b, key, GGUF_BOOL, &(uint8_t){v});
 }
 
 static inline void build_strn(struct gguf_build *b, const char *key, const char *s, size_t len) {
-    struct build_bytes v = {0};
-    build_append_u32(&v, GGUF_STRING);
-    build_append_str(&v, s, len);
+    struct gguf_writer v = {0};
+    gguf_write_string(&v, s, len);
     build_set(b, key, v);
 }
 static inline void build_str(struct gguf_build *b, const char *key, const char *s) {
@@ -182,11 +149,8 @@ static inline void build_str(struct gguf_build *b, const char *key, const char *
 /* An array whose n elements are `size` bytes altogether. */
 static inline void build_array(struct gguf_build *b, const char *key, enum gguf_type elem_type,
                                uint64_t n, const void *data, size_t size) {
-    struct build_bytes v = {0};
-    build_append_u32(&v, GGUF_ARRAY);
-    build_append_u32(&v, elem_type);
-    build_append_u64(&v, n);
-    build_append(&v, data, size);
+    struct gguf_writer v = {0};
+    gguf_write_array(&v, elem_type, n, data, size);
     build_set(b, key, v);
 }
 static inline void build_i32s(struct gguf_build *b, const char *key, size_t n, const int32_t *v) {
@@ -203,8 +167,8 @@ static inline void build_bools(struct gguf_build *b, const char *key, size_t n, 
 }
 static inline void build_strs(struct gguf_build *b, const char *key, size_t n,
                               const char *const *s) {
-    struct build_bytes v = {0};
-    for (size_t i = 0; i < n; i++) build_append_str(&v, s[i], strlen(s[i]));
+    struct gguf_writer v = {0};
+    for (size_t i = 0; i < n; i++) gguf_write_text(&v, s[i], strlen(s[i]));
     build_array(b, key, GGUF_STRING, n, v.data, v.len);
     free(v.data);
 }
@@ -241,7 +205,7 @@ static inline struct build_tensor *build_tensor_nd(struct gguf_build *b, const c
     }
     *t = (struct build_tensor){build_strdup(name), type, n_dims, .ne = {1, 1, 1, 1}};
     for (uint32_t d = 0; d < n_dims; d++) t->ne[d] = ne[d];
-    t->data.len = build_nbytes(type, t->ne);
+    t->data.len = t->data.room = build_nbytes(type, t->ne);
     t->data.data = build_realloc(NULL, t->data.len);
     memset(t->data.data, 0, t->data.len);
     if (data) memcpy(t->data.data, data, t->data.len);
@@ -265,34 +229,32 @@ static inline void build_remove_tensor(struct gguf_build *b, const char *name) {
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-static inline void build_tensor_info(struct build_bytes *f, const struct build_tensor *t,
-                                     uint64_t offset) {
-    build_append_str(f, t->name, strlen(t->name));
-    build_append_u32(f, t->n_dims);
-    for (uint32_t d = 0; d < t->n_dims && d < 8; d++) build_append_u64(f, t->ne[d]);
-    build_append_u32(f, t->type);
-    build_append_u64(f, t->offset_given ? t->offset : offset);
+static inline void build_tensor_info(struct gguf_writer *f, const struct build_tensor *t) {
+    uint64_t at = f->len + sizeof(uint64_t) + strlen(t->name); // of n_dims
+    gguf_write_tensor(f, t->name, t->type, t->n_dims < 8 ? t->n_dims : 8, t->ne, t->data.len);
+    if (f->status != KQ_OK) return; // which build_file reports
+    memcpy(f->data + at, &t->n_dims, sizeof t->n_dims);
+    if (t->offset_given) memcpy(f->data + f->len - sizeof t->offset, &t->offset, sizeof t->offset);
 }
 
 /* The whole file, malloc'ed at exactly its size so that a sanitizer sees its end. */
 static inline uint8_t *build_file(const struct gguf_build *b, size_t *size) {
-    struct build_bytes f = {0};
-    size_t alignment = b->alignment ? b->alignment : 32, offset = 0;
-    build_append(&f, "GGUF", 4);
-    build_append_u32(&f, b->version ? b->version : 3);
-    build_append_u64(&f, b->n_tensors + (uint64_t)b->more_tensors);
-    build_append_u64(&f, b->n_kv + (uint64_t)b->more_kv);
+    struct gguf_writer f = {.alignment = b->alignment};
+    struct error err;
+    gguf_write_header(&f, b->version ? b->version : 3, b->n_tensors + (uint64_t)b->more_tensors,
+                      b->n_kv + (uint64_t)b->more_kv);
     for (size_t i = 0; i < b->n_kv; i++) {
-        build_append_str(&f, b->kv[i].key, strlen(b->kv[i].key));
-        build_append(&f, b->kv[i].value.data, b->kv[i].value.len);
+        gguf_write_text(&f, b->kv[i].key, strlen(b->kv[i].key));
+        gguf_write(&f, b->kv[i].value.data, b->kv[i].value.len);
     }
+    for (size_t i = 0; i < b->n_tensors; i++) build_tensor_info(&f, &b->tensors[i]);
     for (size_t i = 0; i < b->n_tensors; i++) {
-        build_tensor_info(&f, &b->tensors[i], offset);
-        offset += (b->tensors[i].data.len + alignment - 1) / alignment * alignment;
+        gguf_write_align(&f);
+        gguf_write(&f, b->tensors[i].data.data, b->tensors[i].data.len);
     }
-    for (size_t i = 0; i < b->n_tensors; i++) {
-        build_pad(&f, alignment);
-        build_append(&f, b->tensors[i].data.data, b->tensors[i].data.len);
+    if (gguf_write_end(&f, &err) != 0) {
+        puts(err.text);
+        exit(1);
     }
     *size = f.len;
     return build_realloc(f.data, f.len);

@@ -137,7 +137,7 @@ static void test_granite_scales(void) {
 
 /* Rows or bytes of several tensors one after the other, into a new one; the old ones go. */
 static void join(struct gguf_build *b, const char *name, int n, const char *const *parts) {
-    struct build_bytes data = {0};
+    struct gguf_writer data = {0};
     const struct build_tensor *first = build_find_tensor(b, parts[0]);
     uint64_t ne[2] = {first->ne[0], 0};
     uint32_t type = first->type;
@@ -146,7 +146,7 @@ static void join(struct gguf_build *b, const char *name, int n, const char *cons
     for (int i = 0; i < n; i++) {
         const struct build_tensor *part = build_find_tensor(b, parts[i]);
         ne[vector ? 0 : 1] += part->ne[vector ? 0 : 1];
-        build_append(&data, part->data.data, part->data.len);
+        gguf_write(&data, part->data.data, part->data.len);
     }
     for (int i = 0; i < n; i++) build_remove_tensor(b, parts[i]);
     build_tensor(b, name, type, ne[0], ne[1], data.data);
@@ -209,7 +209,7 @@ static void set_expert(struct gguf_build *moe, int il, int e, struct gguf_build 
     for (int kind = 0; kind < 3; kind++) {
         char rest[32];
         snprintf(rest, sizeof rest, "ffn_%s.weight", kinds[kind]);
-        const struct build_bytes *one = &build_find_tensor(dense, tiny_name(il, rest))->data;
+        const struct gguf_writer *one = &build_find_tensor(dense, tiny_name(il, rest))->data;
         snprintf(rest, sizeof rest, "ffn_%s_exps.weight", kinds[kind]);
         struct build_tensor *planes = build_find_tensor(moe, tiny_name(il, rest));
         memcpy(planes->data.data + (size_t)e * one->len, one->data, one->len);
@@ -344,7 +344,7 @@ static bool matters_in(const struct tiny *t, int il, const struct lie *l) {
         struct gguf_build b = tiny_build(t);
         if (i == 1) apply(&b, tiny_key(t, l->key), l);
         for (int other = 0; other < t->n_layer; other++) {
-            struct build_bytes *o =
+            struct gguf_writer *o =
                 &build_find_tensor(&b, tiny_name(other, "attn_output.weight"))->data;
             if (other != il) memset(o->data, 0, o->len);
         }

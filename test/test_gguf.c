@@ -491,7 +491,7 @@ static void test_getter_matrix(void) {
     size_t n = sizeof types / sizeof types[0];
     for (size_t i = 0; i < n; i++) {
         if (types[i].takes[0] >= 'a') {
-            build_scalar(&b, types[i].key, types[i].type, bytes, types[i].size);
+            build_scalar(&b, types[i].key, types[i].type, bytes);
         } else {
             build_array(&b, types[i].key, types[i].type, 2, bytes, 2 * types[i].size);
         }
@@ -548,7 +548,7 @@ static void test_getter_values(void) {
     build_f64(&b, "f64-", -1e39), build_f64(&b, "max", (double)FLT_MAX);
     build_f64(&b, "inf", (double)INFINITY), build_f32(&b, "nan", NAN);
     build_bool(&b, "true", true), build_bool(&b, "false", false);
-    build_scalar(&b, "maybe", GGUF_BOOL, "\2", 1);
+    build_scalar(&b, "maybe", GGUF_BOOL, "\2");
     build_str(&b, "str", "text"), build_str(&b, "empty", "");
     const struct gguf *g = accept(&b);
     check_u32(g, "u8", 1, 255), check_u32(g, "i8", 1, 127), check_u32(g, "i8-", -1, 0);
@@ -630,14 +630,13 @@ static void test_many(void) {
     b.tensors = build_realloc(NULL, N * sizeof *b.tensors);
     char name[32];
     for (uint32_t i = 0; i < N; i++) {
-        struct build_bytes value = {0};
+        struct gguf_writer value = {0};
         snprintf(name, sizeof name, "a.common.prefix.%u", (unsigned)(i * 7919u % N));
-        build_append_u32(&value, GGUF_UINT32);
-        build_append_u32(&value, i);
+        gguf_write_scalar(&value, GGUF_UINT32, &i);
         b.kv[b.n_kv++] = (struct build_kv){build_strdup(name), value};
-        b.tensors[b.n_tensors++] = (struct build_tensor){
-            build_strdup(name), GGML_TYPE_I8, 1, .ne = {1}, .data = {build_realloc(NULL, 1), 1, 1}};
-        b.tensors[i].data.data[0] = (uint8_t)i;
+        b.tensors[b.n_tensors++] =
+            (struct build_tensor){build_strdup(name), GGML_TYPE_I8, 1, .ne = {1}};
+        gguf_write(&b.tensors[i].data, &(uint8_t){(uint8_t)i}, 1);
     }
     const struct gguf *g = accept(&b);
     struct error err = {KQ_OK, ""};

@@ -160,8 +160,8 @@ static void test_more_experts_than_bytes(void) {
     build_u32(&b, "llama.feed_forward_length", 1);
     struct gguf_build small = {0};
     for (size_t i = 0; i < b.n_kv; i++) {
-        struct build_bytes v = {0};
-        build_append(&v, b.kv[i].value.data, b.kv[i].value.len);
+        struct gguf_writer v = {0};
+        gguf_write(&v, b.kv[i].value.data, b.kv[i].value.len);
         build_set(&small, b.kv[i].key, v);
     }
     for (int i = 0; i < 20; i++) build_tensor(&small, tiny_name(i, "x"), GGML_TYPE_F32, 1, 0, NULL);

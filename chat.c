@@ -20,8 +20,8 @@ struct turn {
 };
 
 /* One row of the table. A template text asks for the first format of which it contains all `tells`
- * or all `or_tells` (after a ^: begins with); a format without is found by its name only. NULL is
- * nothing to write. */
+ * or all `or_tells` (after a ^: begins with); a format without tells is found by its name
+ * only. What is NULL is not written. */
 struct chat_format {
     const char *name;
     const char *tells[4], *or_tells[4];
@@ -32,8 +32,8 @@ struct chat_format {
     const char *answer; // at the end: what the assistant continues
 };
 
-/* In the order in which they are tried. Names, tells, order and what is written agree with
- * llama.cpp's llama_chat_apply_template, so that a file gives the same prompt here and there.
+/* The formats, in the order in which they are tried. Names, tells, order and what is written agree
+ * with llama.cpp's llama_chat_apply_template, so that a file gives the same prompt here and there.
  * proof: test_chat.c */
 static const struct chat_format formats[] = {
     {
@@ -450,8 +450,7 @@ static const struct chat_format formats[] = {
 
 #define N_FORMATS (sizeof formats / sizeof *formats)
 
-// ---------------------------------------------------------------------------------------------
-// Which format
+/* ---- which format ---------------------------------------------------------------------------- */
 
 static bool has(const char *text, size_t len, const char *tell) {
     bool at_start = *tell == '^';
@@ -509,8 +508,9 @@ void chat_names(char *out, size_t size) {
     }
 }
 
-// ---------------------------------------------------------------------------------------------
-// Writing a conversation: once to measure (out == NULL), once into a buffer of that size
+/* ---- writing a conversation ------------------------------------------------------------------ */
+
+/* Everything is written twice: once to measure (out == NULL), once into a buffer of that size. */
 
 #define TOO_LONG (SIZE_MAX - 1)
 
@@ -533,7 +533,7 @@ static void put_string(struct writer *w, const char *text) {
     if (text) put(w, text, strlen(text));
 }
 
-/* The C locale's white space, whatever the locale is. */
+/* Cuts the C locale's white space, whatever the locale is. */
 static void put_trimmed(struct writer *w, const char *text) {
     static const char space[] = " \t\n\v\f\r";
     text += strspn(text, space);
@@ -542,7 +542,7 @@ static void put_trimmed(struct writer *w, const char *text) {
     put(w, text, n);
 }
 
-/* The first n bytes with ASCII letters as capitals, the rest as it is. */
+/* Writes the first n bytes with ASCII letters as capitals, the rest as it is. */
 static void put_capitals(struct writer *w, const char *text, size_t n) {
     for (; n > 0 && *text; n--, text++) {
         char c = *text >= 'a' && *text <= 'z' ? (char)(*text - 'a' + 'A') : *text;

@@ -45,7 +45,7 @@ struct gguf_index {
     const struct gguf_tensor **tensors;
 };
 
-/* ---- types ---------------------------------------------------------------------------------- */
+/* ---- types ----------------------------------------------------------------------------------- */
 
 static const struct ggml_type_info type_table[GGML_N_TYPES] = {
     [GGML_TYPE_F32] = {"F32", 1, 4},
@@ -234,7 +234,7 @@ static int read_header(struct reader *r, uint64_t *n_kv, uint64_t *n_tensors, ui
     return 0;
 }
 
-/* kv->n values of kv->elem_type; kv->data is where they begin. */
+/* Reads kv->n values of kv->elem_type; sets kv->data to where they begin. */
 static int read_values(struct reader *r, struct gguf_kv *kv) {
     size_t bytes = gguf_type_bytes(kv->elem_type), remain = r->size - r->pos;
     if (kv->n > remain / bytes) {
@@ -317,7 +317,7 @@ static int read_keys(struct reader *r, struct gguf *g, uint64_t n_kv) {
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-/* "4096 x 14336 Q5_K" for messages; the type is known. */
+/* Writes "4096 x 14336 Q5_K" for messages; the type is known. */
 static const char *describe(const struct gguf_tensor *t, char text[static 128]) {
     int len = 0;
     for (int d = 0; d < t->n_dims; d++) {
@@ -498,7 +498,8 @@ static int read_alignment(struct gguf *g, struct error *err) {
     return 0;
 }
 
-/* Parses one file, all but the index of tensors. Takes over the map (addr NULL: none to take). */
+/* Parses one file, all but the index of tensors. Takes ownership of the map (addr NULL: of
+ * nothing). */
 static int parse_part(struct gguf *g, struct gguf_map map, const void *buf, struct error *err) {
     struct reader r = {.buf = buf, .size = map.len, .err = err};
     *g = (struct gguf){.mapped_bytes = map.len};
@@ -577,11 +578,11 @@ static int append_part(struct gguf *g, struct gguf *part, struct error *err) {
     g->n_tensors = n;
     g->maps[g->n_maps++] = part->maps[0];
     g->mapped_bytes += part->mapped_bytes;
-    part->n_maps = 0; // g's now
+    part->n_maps = 0; // g owns it now
     return 0;
 }
 
-/* Whether the file is what its name says: part no (0-based) of count. */
+/* The file must be what its name says: part `no` (from 0 on) of count. */
 static int check_part(const struct gguf *part, const char *path, uint32_t no, uint32_t count,
                       struct error *err) {
     uint32_t part_no = 0, part_count = count;
@@ -606,7 +607,7 @@ static int open_next_part(struct gguf *g, const char *path, uint32_t no, uint32_
     return result;
 }
 
-/* "-00001-of-00003.gguf" */
+/* Writes "-00001-of-00003.gguf". */
 static void part_suffix(char suffix[static 32], uint32_t no, uint32_t count) {
     snprintf(suffix, 32, "-%05u-of-%05u.gguf", (unsigned)no + 1, (unsigned)count);
 }

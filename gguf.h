@@ -98,6 +98,9 @@ struct gguf_str {
     size_t len;
 };
 
+/* The two arguments of a "%.*s" for a message: at most the first 64 bytes. */
+#define GGUF_SHORT(s) (int)((s).len < 64 ? (s).len : 64), (s).data
+
 struct gguf_kv {
     struct gguf_str key;
     enum gguf_type type;      // GGUF_ARRAY: see elem_type and n
@@ -146,11 +149,11 @@ int gguf_open(struct gguf *g, const char *path, struct error *err);
  * are empty or contain a zero byte, more than 2^18 keys or tensors. */
 int gguf_parse(struct gguf *g, const void *buf, size_t size, struct error *err);
 
-/* Frees everything; g may be all zero. */
 /* Whether the file that st describes is the one, or one of those, that g maps. */
 struct stat;
 bool gguf_maps_file(const struct gguf *g, const struct stat *st);
 
+/* Frees everything; g may be all zero. */
 void gguf_close(struct gguf *g);
 
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key);

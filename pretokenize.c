@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "unicode_data.h"
+#include "utf8.h"
 
-/* ---- What a code point is ----------------------------------------------------------------- */
+/* ---- what a code point is -------------------------------------------------------------------- */
 
 enum {
     OTHER = 1 << 0, // control, format, unassigned: so that traits are never 0
@@ -85,7 +86,7 @@ static uint32_t classify(uint32_t cp) {
     return traits;
 }
 
-/* ---- Sets of code points, one letter each ------------------------------------------------- */
+/* ---- sets of code points, one letter each ---------------------------------------------------- */
 
 struct set {
     uint32_t any;           // at least one of these traits
@@ -186,7 +187,7 @@ static bool in_set(char letter, uint32_t cp, uint32_t traits) {
     return set->outside;
 }
 
-/* ---- Rules -------------------------------------------------------------------------------- */
+/* ---- rules ----------------------------------------------------------------------------------- */
 
 /* A rule is a list of steps; the words of one step are cut again by the next. A step is a pattern:
  * alternatives, tried in order at every place; text that none of them matches stays together as a
@@ -365,7 +366,7 @@ const struct pretokenizer *pretokenizer_find(struct gguf_str name) {
     return NULL;
 }
 
-/* ---- Matching ----------------------------------------------------------------------------- */
+/* ---- matching -------------------------------------------------------------------------------- */
 
 #define NO_MATCH SIZE_MAX
 
@@ -375,10 +376,10 @@ struct scope {
     size_t end;
     size_t tail;  // where its trailing white space begins
     size_t white; // where the white space looked at last ends
-    size_t lines; // and its last CR or LF
+    size_t lines; // where its last CR or LF ends
 };
 
-/* 2 or 3 if a contraction stands at i, else 0. */
+/* How many code points a contraction at i takes, 2 or 3; 0 if there is none. */
 static size_t match_contraction(struct scope *s, size_t i, bool any_case) {
     if (s->end - i < 2 || s->cp[i] != '\'') return 0;
     uint32_t fold = any_case ? 0x20 : 0;
@@ -389,7 +390,8 @@ static size_t match_contraction(struct scope *s, size_t i, bool any_case) {
     return ((a == 'r' || a == 'v') && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
 }
 
-/* Looks at every run of white space once, however many words it is cut into. */
+/* What R takes at i. Every run of white space is looked at once, however many words it is cut
+ * into. */
 static size_t match_lines(struct scope *s, size_t i) {
     if (i >= s->white) {
         s->lines = s->white = i;
@@ -483,7 +485,7 @@ static size_t match_any(struct scope *s, const char *pattern, size_t i) {
     }
 }
 
-/* ---- Cutting ------------------------------------------------------------------------------ */
+/* ---- cutting --------------------------------------------------------------------------------- */
 
 static void cut(struct words *w, size_t i) {
     if (i < w->n) w->traits[i] |= WORD_START;
@@ -506,7 +508,7 @@ static void cut_pattern(struct words *w, const char *pattern, size_t start, size
     }
 }
 
-/* Digits in groups of three that end where the run of digits ends. Cut are
+/* Cuts digits into groups of three that end where the run of digits ends. The mode says where:
  *   #before  ASCII digits, before each full group
  *   #after   numbers of any script, after each group: the first stays with what precedes it */
 static void cut_digits(struct words *w, const char *mode, size_t start, size_t end) {
@@ -539,34 +541,7 @@ static void cut_words(struct words *w, const char *step) {
     }
 }
 
-/* ---- UTF-8 -------------------------------------------------------------------------------- */
-
-/* One code point from at most n > 0 bytes; *used says how many it took. */
-static uint32_t utf8_decode(const unsigned char *s, size_t n, size_t *used) {
-    *used = 1;
-    if (s[0] < 0x80) return s[0];
-    size_t len = s[0] >= 0xf8 ? 0 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc0 ? 2 : 0;
-    if (len == 0 || len > n) return 0xfffd;
-    uint32_t cp = s[0] & (0xffu >> (len + 1));
-    for (size_t i = 1; i < len; i++) {
-        if ((s[i] & 0xc0) != 0x80) return 0xfffd;
-        cp = cp << 6 | (s[i] & 0x3f);
-    }
-    if (cp > 0x10ffff) return 0xfffd;
-    *used = len;
-    return cp;
-}
-
-int utf8_encode(uint32_t cp, char out[4]) {
-    if (cp < 0x80) {
-        out[0] = (char)cp;
-        return 1;
-    }
-    int len = cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
-    for (int i = len - 1; i > 0; i--, cp >>= 6) out[i] = (char)(0x80 | (cp & 0x3f));
-    out[0] = (char)((0xf00 >> len & 0xff) | cp);
-    return len;
-}
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 int pretokenize(const struct pretokenizer *p, const char *text, size_t len, struct words *w,
                 struct error *err) {
@@ -575,7 +550,7 @@ int pretokenize(const struct pretokenizer *p, const char *text, size_t len, stru
     if (!w->cp) return error_set(err, KQ_NO_MEMORY, "out of memory for a text of %zu bytes", len);
     w->traits = w->cp + len;
     for (size_t i = 0, used; i < len; i += used, w->n++) {
-        w->cp[w->n] = utf8_decode((const unsigned char *)text + i, len - i, &used);
+        w->cp[w->n] = utf8_decode(text + i, len - i, &used);
         w->traits[w->n] = classify(w->cp[w->n]);
     }
     for (size_t i = 0; i + 1 < w->n; i++) {

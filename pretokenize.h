@@ -29,16 +29,12 @@ struct words {
     size_t n;
 };
 
-/* Decodes the text and cuts it. Bytes that start no well-formed sequence become U+FFFD one by one,
- * overlong forms are taken for what they mean, lone surrogates are kept. 0, or -1 and err. */
+/* Decodes the text (utf8.h says what becomes of malformed bytes) and cuts it. 0, or -1 and err. */
 int pretokenize(const struct pretokenizer *p, const char *text, size_t len, struct words *w,
                 struct error *err);
 void words_free(struct words *w);
 
 /* The end of the word that starts at code point `start` < w->n. */
 size_t words_end(const struct words *w, size_t start);
-
-/* Writes a code point (surrogates too) as 1 to 4 bytes; returns how many. */
-int utf8_encode(uint32_t cp, char out[4]);
 
 #endif

@@ -11,10 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "error.h"
+#include "cli/print.h"
 #include "gguf_write.h"
 #include "quant.h"
 #include "threads.h"
@@ -54,7 +53,7 @@ struct options {
     int n_threads; // 0: not given
 };
 
-/* What of the model decides the types. */
+/* What decides the types besides a tensor's name and shape. */
 struct model_info {
     uint32_t n_layer, n_expert;
     bool tied; // no output.weight: token_embd serves for both
@@ -66,7 +65,7 @@ static bool contains(const char *name, const char *part) {
     return strstr(name, part) != NULL;
 }
 
-/* Small or delicate: copied as they are. */
+/* Whether a tensor is copied as it is, because it is small or delicate. */
 static bool keeps_its_type(const struct gguf_tensor *t) {
     static const char *const kept[] = {
         "_norm.weight", "ffn_gate_inp.weight",   "altup",
@@ -82,7 +81,7 @@ static bool keeps_its_type(const struct gguf_tensor *t) {
     return false;
 }
 
-/* The first and last eighth of the layers and every third between. */
+/* Whether the layer is in the first or last eighth, or every third between. */
 static bool layer_gets_more_bits(const char *name, uint32_t n_layer) {
     unsigned layer;
     if (sscanf(name, "blk.%9u.", &layer) != 1) return false;
@@ -90,7 +89,8 @@ static bool layer_gets_more_bits(const char *name, uint32_t n_layer) {
     return layer < eighth || layer >= last || (layer - eighth) % 3 == 2;
 }
 
-/* The type by name alone. Attention values of 8-expert models are small and get 8 bits. */
+/* The type that the name alone asks for. Attention values of 8-expert models are small and get 8
+ * bits. */
 static uint32_t type_by_name(const char *name, const struct mix *mix,
                              const struct model_info *info) {
     bool is_output = strcmp(name, info->tied ? "token_embd.weight" : "output.weight") == 0;
@@ -131,7 +131,7 @@ static int read_model_info(const struct gguf *g, struct model_info *info, struct
     return gguf_get_u32(g, key, &info->n_expert, err) < 0 ? -1 : 0;
 }
 
-/* types[i] for every tensor; refuses what cannot be read as floats. */
+/* Chooses types[i] for every tensor; refuses what cannot be read as floats. */
 static int plan_types(const struct gguf *g, const struct mix *mix, uint32_t *types,
                       struct error *err) {
     struct model_info info;
@@ -169,8 +169,8 @@ static void on_bus_error(int sig) {
     static const char text[] = "quantize: the input was cut short while it was read\n";
     (void)sig;
     if (unfinished) unlink(unfinished);
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(1);
-    _exit(1);
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(EXIT_FAILED);
+    _exit(EXIT_FAILED);
 }
 
 static void remove_temporary(struct output *o) {
@@ -223,7 +223,8 @@ static void sync_directory_of(const char *path) {
     free(dir);
 }
 
-/* With result 0 moves the whole file to `path`, else removes it. Frees o either way. */
+/* Moves the file to `path` if result is 0 and everything was written, else removes it. Frees o
+ * either way. */
 static int output_close(struct output *o, const char *path, int result, struct error *err) {
     if (result == 0) result = gguf_write_end(&o->w, err);
     if (result == 0 && fsync(fileno(o->w.file)) != 0) {
@@ -265,7 +266,8 @@ static bool is_dropped(const struct gguf_kv *kv) {
            gguf_str_eq(kv->key, "split.tensors.count");
 }
 
-/* Everything as in the input and in its order; our own values in their old places, or last. */
+/* Writes everything as in the input and in its order; our own values in their old places, or
+ * last. */
 static void put_metadata(struct gguf_writer *w, const struct gguf *g, const struct own_kv own[2]) {
     for (size_t i = 0; i < g->n_kv; i++) {
         const struct gguf_kv *kv = &g->kv[i];
@@ -337,24 +339,18 @@ static void quantize_pieces(void *arg, long begin, long end, int thread) {
     }
 }
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 struct progress {
     double start, shown;
     uint64_t done, total; // weights
     bool on_terminal;
 };
 
-/* On a terminal, after two seconds, five times a second. */
-static void show_progress(struct progress *p, int64_t n) {
+/* Shows, on a terminal, how far it is: after two seconds, five times a second. */
+static void show_share(struct progress *p, int64_t n) {
     p->done += (uint64_t)n;
-    double now = seconds();
-    if (!p->on_terminal || now - p->start < 2 || now - p->shown < 0.2) return;
-    p->shown = now;
+    double time = now();
+    if (!p->on_terminal || time - p->start < 2 || time - p->shown < 0.2) return;
+    p->shown = time;
     fprintf(stderr, "\r%3.0f%% of %.0f million weights", 100 * (double)p->done / (double)p->total,
             (double)p->total * 1e-6);
 }
@@ -382,7 +378,7 @@ static int put_tensor(struct gguf_writer *w, const struct gguf_tensor *t, uint32
             parallel_for(threads, NULL, (long)((c.n + PIECE - 1) / PIECE), 1, quantize_pieces, &c);
         }
         gguf_write(w, t->type == type ? c.in : buffer, bytes);
-        show_progress(p, c.n);
+        show_share(p, c.n);
     }
     return 0;
 }
@@ -417,27 +413,26 @@ static int check_output(const struct gguf *g, const char *out, struct error *err
     return error_set(err, KQ_BAD_ARGUMENT, "%s: input and output are the same file", out);
 }
 
-/* What printf and the like could not write, too. */
-static int flush(struct error *err) {
-    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
-    return error_set(err, KQ_IO, "standard output: %s", strerror(errno));
-}
+/* What is said in the end. */
+struct summary {
+    double mb_in, mb_out, bits, seconds; // bits: per weight
+};
 
-static int report(const struct gguf *g, const uint32_t *types, const struct output *o,
-                  const struct progress *p, struct error *err) {
+static void sum_up(struct summary *sum, const struct gguf *g, const uint32_t *types,
+                   const struct output *o, const struct progress *p) {
     double bytes = 0;
     for (size_t i = 0; i < g->n_tensors; i++) {
         bytes += (double)tensor_bytes(&g->tensors[i], types[i]);
     }
-    printf("in %.1f MB, out %.1f MB, %.2f bits per weight, %.1f s\n",
-           (double)g->mapped_bytes * 1e-6, (double)o->w.len * 1e-6,
-           p->total ? 8 * bytes / (double)p->total : 0.0, seconds() - p->start);
-    return flush(err);
+    *sum = (struct summary){.mb_in = (double)g->mapped_bytes * 1e-6,
+                            .mb_out = (double)o->w.len * 1e-6,
+                            .bits = p->total ? 8 * bytes / (double)p->total : 0,
+                            .seconds = now() - p->start};
 }
 
 static int write_model(const struct gguf *g, const struct options *opt, const uint32_t *types,
-                       struct threads *threads, struct error *err) {
-    struct progress p = {.start = seconds(), .on_terminal = isatty(STDERR_FILENO)};
+                       struct threads *threads, struct summary *sum, struct error *err) {
+    struct progress p = {.start = now(), .on_terminal = isatty(STDERR_FILENO)};
     for (size_t i = 0; i < g->n_tensors; i++) {
         const struct gguf_tensor *t = &g->tensors[i];
         p.total += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
@@ -448,10 +443,11 @@ static int write_model(const struct gguf *g, const struct options *opt, const ui
     int result = put_tensors(&o.w, g, types, threads, &p, err);
     clear_progress(&p);
     result = output_close(&o, opt->out, result, err);
-    return result == 0 ? report(g, types, &o, &p, err) : -1;
+    sum_up(sum, g, types, &o, &p);
+    return result;
 }
 
-static int quantize_file(const struct options *opt, struct error *err) {
+static int quantize_file(const struct options *opt, struct summary *sum, struct error *err) {
     struct gguf g;
     if (gguf_open(&g, opt->in, err) != 0) return -1;
     struct threads *threads = NULL;
@@ -461,7 +457,7 @@ static int quantize_file(const struct options *opt, struct error *err) {
     if (result == 0) result = plan_types(&g, opt->mix, types, err);
     if (result == 0) {
         threads = threads_open(opt->n_threads ? opt->n_threads : threads_default_count(), err);
-        result = threads ? write_model(&g, opt, types, threads, err) : -1;
+        result = threads ? write_model(&g, opt, types, threads, sum, err) : -1;
     }
     threads_close(threads);
     free(types);
@@ -525,27 +521,28 @@ static void catch_signals(void) {
 
 int main(int argc, char **argv) {
     struct error err;
+    messages_from("quantize");
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             fputs(usage, stdout);
-            if (flush(&err) == 0) return 0;
-            fprintf(stderr, "quantize: %s\n", err.text);
-            return 1;
+            return flush();
         }
     }
     struct options opt;
     if (parse_options(argc, argv, &opt, &err) != 0) {
-        fprintf(stderr, "quantize: %s (--help tells more)\n", err.text);
-        return 2;
+        return USAGE("%s (--help tells more)", err.text);
     }
     catch_signals();
-    if (quantize_file(&opt, &err) != 0) {
-        fprintf(stderr, "quantize: %s\n", err.text);
+    struct summary sum;
+    if (quantize_file(&opt, &sum, &err) != 0) {
+        say("%s", err.text);
         if (stop_signal) {
             signal(stop_signal, SIG_DFL);
             raise(stop_signal);
         }
-        return 1;
+        return EXIT_FAILED;
     }
-    return 0;
+    printf("in %.1f MB, out %.1f MB, %.2f bits per weight, %.1f s\n", sum.mb_in, sum.mb_out,
+           sum.bits, sum.seconds);
+    return flush();
 }

@@ -79,7 +79,8 @@ static void load_candidates(struct sampler *s, const float *logits, const int32_
     for (size_t i = from; i < n_history; i++) {
         int32_t id = history[i];
         if (id < 0 || id >= s->n_vocab) continue;
-        float x = clean_logit(logits[id]); // not the candidate's: a token counts once
+        float x = clean_logit(
+            logits[id]); // not the candidate's, so that a repeated token is penalized once
         s->candidate[id].logit = clean_logit(x > 0 ? x / penalty : x * penalty);
     }
 }
@@ -97,7 +98,7 @@ static double weigh(struct sampler *s, float max, double temp) {
     double sum = 0, scale = 1 / temp; // finite for every float but 0
     for (int i = 0; i < s->n; i++) {
         struct candidate *c = &s->candidate[i];
-        // Not the difference for both: the logits may be infinite.
+        // The likeliest is not computed: its logit, and so the difference, may be infinite.
         c->weight = c->logit < max ? exp_nonpositive(((double)c->logit - max) * scale) : 1;
         sum += c->weight;
     }
@@ -153,8 +154,8 @@ static void apply_top_p_min_p(struct sampler *s, float max) {
     if (min_p > 0) keep_likely(s, min_p < 1 ? min_p : 1);
 }
 
-/* By inversion: the first candidate, in ascending order of ids, at which the sum of the weights
- * exceeds its share of the whole. */
+/* Draws a token by inversion: the first candidate, in ascending order of ids, at which the sum of
+ * the weights exceeds a random share of the whole. */
 static int32_t draw(struct sampler *s, double sum) {
     double limit = next_uniform(s) * sum, reached = 0;
     int i = 0;

@@ -5,7 +5,8 @@
 
 #include "hash.h"
 
-/* No honest set of strings comes near it; a set made to collide is refused, not suffered. */
+/* Most slots that are looked at for a string. Real vocabularies stay far below it; one that was
+ * made to collide is refused. */
 #define MAX_PROBES 1024
 
 static uint64_t hash_key(struct string_key key) {
@@ -47,7 +48,8 @@ int32_t string_index_find(const struct string_index *x, struct string_key key) {
     return slot ? (int32_t)(*slot & x->mask) - 1 : -1;
 }
 
-/* Entry i, a string that is not empty. Of equal ones the first counts if `repeats` are allowed. */
+/* Inserts entry i, a string that is not empty. Of equal ones the first counts if `repeats` are
+ * allowed. */
 static int index_insert(struct string_index *x, size_t i, struct gguf_str s, uint64_t hash,
                         const char *name, bool repeats, struct error *err) {
     uint32_t *slot = index_probe(x, (struct string_key){.text = s.data, .len = s.len}, hash);
@@ -56,7 +58,7 @@ static int index_insert(struct string_index *x, size_t i, struct gguf_str s, uin
         *slot = ((uint32_t)hash & ~x->mask) | (uint32_t)(i + 1);
     } else if (!repeats) {
         return error_set(err, KQ_BAD_FILE, "%s: entries %u and %zu are the same text '%.*s'", name,
-                         (*slot & x->mask) - 1, i, (int)(s.len < 64 ? s.len : 64), s.data);
+                         (*slot & x->mask) - 1, i, GGUF_SHORT(s));
     }
     return 0;
 }

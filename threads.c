@@ -15,10 +15,9 @@
 #include <sched.h>
 #endif
 
-/* ---------------------------------------------------------------------------------------------
- * The pool
- *
- * A job is open while the caller of parallel_for still has pieces to give away. A worker takes
+/* ---- the pool -------------------------------------------------------------------------------- */
+
+/* A job is open while the caller of parallel_for still has pieces to give away. A worker takes
  * part only by counting itself in while the job is open; when the caller finds no piece left it
  * closes the job and waits for those counted in, not for all. So a worker that the system has not
  * scheduled delays nobody: the others do its share.
@@ -54,7 +53,7 @@ struct threads {
     int spin_looks;
     int wake_max; // more workers than this would only take the processor from each other
 
-    // The job: written while no worker is inside, read only by those counted in.
+    // The job: written while no worker is inside, read only by workers that counted themselves in.
     threads_fn *fn;
     void *arg;
     atomic_int *stop; // NULL: nothing stops it
@@ -161,7 +160,7 @@ static void wake_workers(struct threads *t, long at_most) {
     pthread_mutex_unlock(&t->mutex);
 }
 
-/* After the job was closed: until the last worker has left it. */
+/* Waits until the last worker has left the job, which is closed. */
 static void wait_until_left(struct threads *t) {
     for (int i = 0; i < t->spin_looks; i++) {
         if (!(atomic_load(&t->state) & STATE_ACTIVE)) return;
@@ -255,8 +254,7 @@ int threads_count(const struct threads *t) {
     return t->n_threads;
 }
 
-/* ---------------------------------------------------------------------------------------------
- * How many threads are worth having */
+/* ---- how many threads are worth having ------------------------------------------------------- */
 
 #define CPU_MAX 8192
 

@@ -7,10 +7,11 @@
 #include "array.h"
 #include "pretokenize.h"
 #include "string_index.h"
+#include "utf8.h"
 
 #define KEY(name) "tokenizer.ggml." name
 
-/* ---- The tokenizer ------------------------------------------------------------------------ */
+/* ---- the tokenizer --------------------------------------------------------------------------- */
 
 enum {
     NORMAL = 1 << 0,
@@ -30,7 +31,7 @@ struct special {
     uint32_t order;  // place among all: the longest first, then by id
 };
 
-/* Longer ones are not looked for: it bounds the work on every byte of text. */
+/* Longer specials are not looked for: that bounds the work on every byte of text. */
 #define SPECIAL_MAX 512
 
 struct tokenizer {
@@ -42,7 +43,7 @@ struct tokenizer {
     uint32_t *order;            // (n_vocab) SPM: ascending as the score falls
     int32_t byte_id[256];       // SPM: the token for a byte, or -1
     uint32_t byte_cp[256];      // BPE: the character that stands for a byte
-    int16_t cp_byte[0x144];     // and back, or -1
+    int16_t cp_byte[0x144];     // the byte that a character stands for, or -1
     int32_t bos, eos, unk;
     bool add_bos, add_eos, add_space_prefix;
     struct special *specials; // (n_specials) sorted by text
@@ -64,7 +65,7 @@ static int32_t find_name(const struct tokenizer *t, const char *name) {
     return tokenizer_find(t, name, strlen(name));
 }
 
-/* ---- Loading: arrays ---------------------------------------------------------------------- */
+/* ---- loading: arrays ------------------------------------------------------------------------- */
 
 static int get_array(const struct gguf *g, const char *key, enum gguf_type type, uint64_t n,
                      const struct gguf_kv **array, struct error *err) {
@@ -113,9 +114,10 @@ static int load_scores(struct tokenizer *t, const struct gguf *g, struct error *
     return 0;
 }
 
-/* ---- Loading: special tokens -------------------------------------------------------------- */
+/* ---- loading: special tokens ----------------------------------------------------------------- */
 
-/* *id is a default that need not exist; a key with another id must be right. */
+/* Sets *id to the key's value, which must be a token; without the key *id, a default, becomes -1 if
+ * there is no such token. */
 static int get_id(const struct tokenizer *t, const struct gguf *g, const char *key, int32_t *id,
                   struct error *err) {
     uint32_t value = UINT32_MAX;
@@ -329,7 +331,7 @@ static int load_specials(struct tokenizer *t, struct error *err) {
     return 0;
 }
 
-/* ---- Loading: the rest -------------------------------------------------------------------- */
+/* ---- loading: the rest ----------------------------------------------------------------------- */
 
 /* SPM: "<0x41>", or else the byte as a token of its own. */
 static void load_bytes_spm(struct tokenizer *t) {
@@ -361,7 +363,7 @@ static int load_bpe(struct tokenizer *t, const struct gguf *g, struct error *err
     t->pre = pretokenizer_find(pre);
     if (!t->pre) {
         return error_set(err, KQ_UNSUPPORTED, KEY("pre") ": the pre-tokenizer '%.*s' is not known",
-                         (int)(pre.len < 64 ? pre.len : 64), pre.data);
+                         GGUF_SHORT(pre));
     }
     int found = gguf_get_array(g, KEY("merges"), GGUF_STRING, &merges, err);
     if (found < 0) return -1;
@@ -382,7 +384,7 @@ static int load(struct tokenizer *t, const struct gguf *g, struct error *err) {
     if (!t->bpe && !gguf_str_eq(model, "llama")) {
         return error_set(err, KQ_UNSUPPORTED,
                          KEY("model") ": '%.*s' is not known, only llama and gpt2 are",
-                         (int)(model.len < 64 ? model.len : 64), model.data);
+                         GGUF_SHORT(model));
     }
     found = gguf_get_array(g, KEY("tokens"), GGUF_STRING, &tokens, err);
     if (found < 0) return -1;
@@ -444,7 +446,7 @@ bool tokenizer_is_eog(const struct tokenizer *t, int32_t id) {
     return is_token(t, id) && t->attributes[id] & END_OF_GENERATION;
 }
 
-/* ---- What one encoding works with --------------------------------------------------------- */
+/* ---- what one encoding works with ------------------------------------------------------------ */
 
 /* A stretch of the text that is, or will be, one token. */
 struct symbol {
@@ -453,7 +455,8 @@ struct symbol {
 };
 #define NONE UINT32_MAX
 
-/* What is to be done first has the lowest key: rank, score order or special order, then place. */
+/* An entry of the heap: a pair to be merged, or a special token to be placed. What comes first has
+ * the lowest key: rank, score order or special order, then place in the text. */
 struct todo {
     uint64_t key;
     uint32_t size; // BPE, SPM: length of the merged text; specials: index
@@ -510,7 +513,7 @@ static struct todo heap_pop(struct work *w) {
     return top;
 }
 
-/* ---- Merging ------------------------------------------------------------------------------ */
+/* ---- merging --------------------------------------------------------------------------------- */
 
 /* Notes the pair of `left` and its right neighbour if it can be merged: in BPE if there is a merge
  * of the two texts (by rank), in SPM if their joined text is a token (by score). */
@@ -565,7 +568,7 @@ static int merge_symbols(struct work *w) {
     return 0;
 }
 
-/* ---- SPM ---------------------------------------------------------------------------------- */
+/* ---- SPM ------------------------------------------------------------------------------------- */
 
 /* Characters are taken by their first byte alone, so that broken UTF-8 falls to byte tokens. */
 static size_t lead_len(char lead) {
@@ -588,7 +591,7 @@ static int emit_spm(struct work *w, const char *text, size_t len) {
     return 0;
 }
 
-/* Spaces become U+2581, one more comes first if asked for. */
+/* Encodes a text whose spaces become U+2581; with space_before, one more comes first. */
 static int encode_spm(struct work *w, const char *text, size_t len, bool space_before) {
     if (reserve(w, &w->text, &w->text_capacity, 3 * (len + 1), 1) != 0) return -1;
     size_t n = 0;
@@ -611,9 +614,9 @@ static int encode_spm(struct work *w, const char *text, size_t len, bool space_b
     return 0;
 }
 
-/* ---- BPE ---------------------------------------------------------------------------------- */
+/* ---- BPE ------------------------------------------------------------------------------------- */
 
-/* A text that is no token gives those of its bytes that are, as llama.cpp has it. */
+/* A text that is no token gives those of its bytes that are tokens, as llama.cpp has it. */
 static int emit_bpe(struct work *w, const char *text, size_t len) {
     int32_t id = tokenizer_find(w->t, text, len);
     if (id >= 0) return emit(w, id);
@@ -624,7 +627,7 @@ static int emit_bpe(struct work *w, const char *text, size_t len) {
     return 0;
 }
 
-/* A word's bytes in GPT-2's alphabet, each a symbol. Returns the length of the text. */
+/* Writes a word's bytes in GPT-2's alphabet, each a symbol; *len is the text's length. */
 static int map_word(struct work *w, const uint32_t *cp, size_t n_cp, size_t *len) {
     if (reserve(w, &w->text, &w->text_capacity, 8 * n_cp, 1) != 0) return -1;
     w->n_symbols = *len = 0;
@@ -666,7 +669,7 @@ static int encode_bpe(struct work *w, const char *text, size_t len) {
     return failed;
 }
 
-/* ---- Special tokens ----------------------------------------------------------------------- */
+/* ---- special tokens -------------------------------------------------------------------------- */
 
 /* The longest special from s on down that may be recognised, or NULL. */
 static const struct special *usable(const struct tokenizer *t, int32_t s, bool parse_special) {
@@ -714,8 +717,8 @@ static bool is_space(char c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* Longest first in the whole text (not leftmost first): a longer token further on wins over a
- * shorter one that reaches into it. taken[i]: byte i belongs to a token. */
+/* Places the longest tokens first, wherever they are in the text: a longer one further on wins over
+ * a shorter one that reaches into it. taken[i]: byte i belongs to a token. */
 static int place_specials(struct work *w, struct gguf_str text, bool parse_special, bool *taken,
                           struct place **places, size_t *n) {
     size_t capacity = 0;
@@ -756,9 +759,9 @@ static int find_specials(struct work *w, struct gguf_str text, bool parse_specia
     return failed;
 }
 
-/* ---- Encoding ----------------------------------------------------------------------------- */
+/* ---- encoding -------------------------------------------------------------------------------- */
 
-/* The text between two special tokens. */
+/* Encodes the text between two special tokens. */
 static int encode_plain(struct work *w, const char *text, size_t len, bool after_special) {
     if (len == 0) return 0;
     if (w->t->bpe) return encode_bpe(w, text, len);
@@ -793,7 +796,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bo
     return failed;
 }
 
-/* ---- Decoding ----------------------------------------------------------------------------- */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 static int hex_digit(char c) {
     return c >= '0' && c <= '9'   ? c - '0'
@@ -891,15 +894,15 @@ void token_stream_next(struct token_stream *s, struct gguf_str piece, struct ggu
         s->skip_space = false;
         if (piece.data[0] == ' ') piece = (struct gguf_str){piece.data + 1, piece.len - 1};
     }
-    /* The held character first, with what it takes of the piece: all of it may still be too
-     * little, and a byte that begins another character shows that the held one was broken. */
+    /* The character that was held back comes first, with what it takes of the piece: all of it may
+     * still be too little, and a byte that begins another character shows that it was broken. */
     size_t n = s->n_pending, taken = 0;
     memcpy(s->ready, s->pending, n);
     while (n > 0 && taken < piece.len && unfinished(s->ready, n) == n) {
         s->ready[n++] = piece.data[taken++];
     }
     size_t held = unfinished(s->ready, n);
-    if (held > 0 && held < n) { // 1: the last byte
+    if (held > 0 && held < n) { // the last byte begins another character
         held = 0;
         n--;
         taken--;

@@ -27,7 +27,7 @@ static double deviation(const struct sample *s) {
     return variance > 0 ? sqrt(variance) : 0;
 }
 
-/* ------------------------------------------------------------------------- the machine's limits */
+/* ---- the machine's limits -------------------------------------------------------------------- */
 
 struct read_job {
     const uint8_t *data; // aligned to 8 bytes, as gguf.h promises
@@ -46,8 +46,7 @@ static void read_pieces(void *arg, long begin, long end, int thread) {
     (void)keep;
 }
 
-/* GB/s at which the threads read all tensors, each thread its own half (third ...), best of three.
- */
+/* GB/s at which the threads read all tensors, each thread its share of each; the best of three. */
 static double read_bandwidth(struct session *s) {
     double best = 0, bytes = 0;
     for (int r = 0; r < 3; r++) {
@@ -77,7 +76,7 @@ static void fma_pieces(void *arg, long begin, long end, int thread) {
     }
 }
 
-/* G multiply-adds per second of all threads without a load, best of three. */
+/* G multiply-adds per second of all threads without a load; the best of three. */
 static double fma_peak(struct session *s) {
     long pieces = 4L * threads_count(s->threads);
     double best = 0;
@@ -91,9 +90,9 @@ static double fma_peak(struct session *s) {
     return best * 1e-9;
 }
 
-/* --------------------------------------------------------------------------------------- tests */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
-/* Reads n tokens from an empty cache on, n_batch at a time; seconds, or below 0 if it failed. */
+/* Runs n tokens, n_batch at a time, from an empty cache on. Returns the seconds it took, or -1. */
 static double time_tokens(struct session *s, const int32_t *ids, int n, int n_batch) {
     const float *logits;
     rewind_to(s, 0);
@@ -153,7 +152,7 @@ static int run_tests(struct session *s, const int32_t *ids, int n_prompt, int n_
     return flush();
 }
 
-/* -p is a number here. */
+/* How many tokens to read and to make; -p is a number here. */
 static int read_counts(const struct options *o, int *n_prompt, int *n_gen) {
     *n_prompt = 512;
     *n_gen = options_given(o, "-n") ? o->n_gen : 128;

@@ -25,10 +25,10 @@ struct chat {
     bool terminal;                 // messages are typed
     char *line;                    // (MAX_MESSAGE), the one being read
     int n_gen;                     // most tokens of an answer, -1: no limit
-    struct sigaction on_interrupt; // main's, which serves one signal
+    struct sigaction on_interrupt; // main's, to be set again after each Ctrl-C
 };
 
-/* ---------------------------------------------------------------------------- the conversation */
+/* ---- the conversation ------------------------------------------------------------------------ */
 
 static void drop_message(struct chat *c) {
     free((char *)c->messages[--c->n_messages].content);
@@ -51,10 +51,10 @@ static int insert_message(struct chat *c, size_t at, const char *role, char *tex
     return 0;
 }
 
-/* An empty text: no system message. */
+/* With an empty text there is no system message any more. */
 static int set_system(struct chat *c, const char *text) {
     if (has_system(c)) {
-        // NOLINTNEXTLINE(clang-analyzer-*): then there is a message
+        // NOLINTNEXTLINE(clang-analyzer-*): has_system says that there is a message
         free((char *)c->messages[0].content);
         c->n_messages--;
         memmove(c->messages, c->messages + 1, c->n_messages * sizeof *c->messages);
@@ -80,7 +80,7 @@ static int keep_answer(struct chat *c) {
     return insert_message(c, c->n_messages, "assistant", text);
 }
 
-/* ---------------------------------------------------------------------------------- the answer */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 static int encode_conversation(struct chat *c, struct token_list *prompt) {
     struct session *s = c->s;
@@ -165,7 +165,7 @@ static int answer(struct chat *c) {
     return keep_answer(c);
 }
 
-/* ------------------------------------------------------------------------------------ messages */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 enum input { INPUT_TEXT, INPUT_STOPPED, INPUT_END, INPUT_FAILED };
 
@@ -174,7 +174,7 @@ static enum input too_long(void) {
     return INPUT_FAILED;
 }
 
-/* One line without its end, into c->line. */
+/* Reads one line, without its end, into c->line. */
 static enum input read_line(struct chat *c, const char *marker) {
     if (c->terminal) fputs(marker, stderr);
     errno = 0;
@@ -197,7 +197,7 @@ static enum input read_line(struct chat *c, const char *marker) {
     return INPUT_TEXT;
 }
 
-/* Lines up to the first that does not end in a backslash; *text is malloc'ed. */
+/* Reads lines up to the first that does not end in a backslash; *text is malloc'ed. */
 static enum input read_message(struct chat *c, char **text) {
     size_t len = 0, capacity = 0;
     *text = NULL;
@@ -234,7 +234,7 @@ static const char help[] = "/reset          begin a new conversation (the system
                            "answer, and leaves if pressed\n"
                            "twice where a message is expected.\n";
 
-/* -1: go on; otherwise the exit status. */
+/* Returns -1 to go on, otherwise the exit status. */
 static int run_command(struct chat *c, const char *text) {
     if (strcmp(text, "/quit") == 0) return 0;
     if (strcmp(text, "/reset") == 0) {
@@ -252,7 +252,8 @@ static int run_command(struct chat *c, const char *text) {
     return -1;
 }
 
-/* Answers it or does what it says; -1: go on. Takes ownership of the text. */
+/* Answers a message or does what it says; returns -1 to go on, otherwise the exit status. Takes
+ * ownership of the text. */
 static int take_message(struct chat *c, char *text) {
     int status = -1;
     if (*text == '/') {
@@ -294,7 +295,7 @@ static int converse(struct chat *c) {
     }
 }
 
-/* ------------------------------------------------------------------------------ open and close */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static int choose_format(struct chat *c) {
     struct session *s = c->s;

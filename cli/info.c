@@ -1,11 +1,12 @@
 /* --info: what a file is, what it needs, and whether this engine runs it. Everything that can be
- * told is told, of files that do not run, too: of unknown architectures, of unknown types, of a
+ * told is told of files that do not run, too: of unknown architectures, of unknown types, of a
  * vocabulary alone. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "../chat.h"
 #include "../quant.h"
+#include "../utf8.h"
 #include "modes.h"
 
 /* One value in the list of metadata is at most so many bytes. */
@@ -16,32 +17,27 @@ struct info {
     const struct gguf *g;
     struct gguf_str arch;                  // general.architecture, cut to 64 bytes; may be empty
     bool runs;                             // the model was opened; otherwise model_err says why not
-    bool fits;                             // so was the transformer; otherwise s->err
-    struct error model_err, tokenizer_err; // the latter if s->tokenizer is NULL
+    bool fits;                             // the transformer was opened; otherwise s->err
+    struct error model_err, tokenizer_err; // tokenizer_err: if s->tokenizer is NULL
     size_t n_of_type[GGML_N_TYPES + 1];    // tensors; the last: of unknown types
     uint64_t bytes_of_type[GGML_N_TYPES + 1], params_of_type[GGML_N_TYPES + 1];
 };
 
-/* -------------------------------------------------------------------------------- hostile text */
+/* ---- hostile text ---------------------------------------------------------------------------- */
 
-/* The bytes of the character at p that a terminal shows; 0 if it would obey it (control characters,
- * turns of the writing direction) or the sequence is malformed. */
+/* How many bytes the character at p has, if a terminal shows it; 0 if a terminal would obey it
+ * (control characters, turns of the writing direction), and for malformed sequences. */
 static size_t shown_bytes(const char *p, size_t n) {
-    static const uint32_t least[] = {0, 0, 0xa0, 0x800, 0x10000}; // U+0080 to U+009f: controls
-    unsigned char c = (unsigned char)p[0];
-    if (c < 0x80) return c >= 0x20 && c < 0x7f;
-    size_t len = c >= 0xf0 && c < 0xf5 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 0;
-    uint32_t cp = len ? c & (0xffu >> (len + 1)) : 0;
-    if (c >= 0xf5 || len > n) return 0;
-    for (size_t i = 1; i < len; i++) {
-        if (((unsigned char)p[i] & 0xc0) != 0x80) return 0;
-        cp = cp << 6 | ((unsigned char)p[i] & 0x3f);
-    }
+    // by length: the least character that is not overlong, nor a control (up to U+001f, U+009f)
+    static const uint32_t least[] = {0, 0x20, 0xa0, 0x800, 0x10000};
+    size_t len;
+    uint32_t cp = utf8_decode(p, n, &len);
+    if (len == 1 && cp >= 0x7f) return 0; // DEL, or malformed
     bool turns = (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
     return cp < least[len] || turns ? 0 : len;
 }
 
-/* At most max bytes, whole characters, the others as \xNN. */
+/* Prints at most max bytes: characters whole, what is none as \xNN. */
 static void put_text(struct gguf_str text, size_t max) {
     size_t i = 0;
     for (size_t n; i < text.len && i < max; i += n ? n : 1) {
@@ -82,7 +78,7 @@ static void label(const char *name) {
     printf("%-14s ", name);
 }
 
-/* ------------------------------------------------------------------------------------ metadata */
+/* ---- metadata -------------------------------------------------------------------------------- */
 
 static const struct gguf_kv *find(const struct info *in, const char *name) {
     char key[160];
@@ -119,8 +115,8 @@ static void put_value(const struct gguf_kv *kv) {
     }
 }
 
-/* If the file has the key, its value between two texts; of an array, one entry a layer, the least
- * and the largest. */
+/* Prints the key's value between two texts, if the file has it; of an array, which has an entry for
+ * each layer, the least and the largest. */
 static bool put_known(const struct info *in, const char *before, const char *name,
                       const char *after) {
     const struct gguf_kv *kv = find(in, name);
@@ -153,7 +149,7 @@ static void list_metadata(const struct info *in) {
     }
 }
 
-/* ------------------------------------------------------------------------------ file and model */
+/* ---- file and model -------------------------------------------------------------------------- */
 
 static void add_tensors(struct info *in) {
     for (size_t i = 0; i < in->g->n_tensors; i++) {
@@ -275,9 +271,7 @@ static void describe_model(const struct info *in) {
     put_known(in, "context        ", "context_length", "\n");
 }
 
-/* ------------------------------------------------------------------------------ vocabulary and
- * chat
- */
+/* ---- vocabulary and chat --------------------------------------------------------------------- */
 
 static void put_token(const struct info *in, int32_t id) {
     printf("%d", (int)id);
@@ -286,7 +280,7 @@ static void put_token(const struct info *in, int32_t id) {
     put_quoted(piece_of(in->s, id, true));
 }
 
-/* The ids that the file gives a meaning: tokenizer.ggml.bos_token_id and the like. */
+/* Lists the ids that the file gives a meaning: tokenizer.ggml.bos_token_id and the like. */
 static void describe_special(const struct info *in) {
     static const char prefix[] = "tokenizer.ggml.", suffix[] = "_token_id";
     size_t n_prefix = sizeof prefix - 1, n_suffix = sizeof suffix - 1;
@@ -309,7 +303,7 @@ static void describe_special(const struct info *in) {
     printf("\n");
 }
 
-/* Those, and tokens that are known for it. */
+/* Lists the tokens that end a text: those that the file names, and those known for it. */
 static void describe_ends(const struct info *in) {
     const struct tokenizer *t = in->s->tokenizer;
     int n = 0;
@@ -356,7 +350,7 @@ static void describe_chat(const struct info *in) {
     }
 }
 
-/* --------------------------------------------------------------------------------------- types */
+/* ---- types ----------------------------------------------------------------------------------- */
 
 /* general.file_type, numbered as in llama.h, and the block length of the type it stands for. */
 static const struct {
@@ -375,8 +369,8 @@ static const struct {
     {38, "MXFP4", 32},
 };
 
-/* The rows of a matrix in a file of this type are expected to be multiples of this. Without a
- * general.file_type: of 256 if anything is. */
+/* The block length that the rows of matrices are expected to be multiples of: that of
+ * general.file_type, whose name is given too, or else the longest of any tensor's type. */
 static uint64_t wanted_block(const struct info *in, const char **name) {
     uint32_t number = UINT32_MAX;
     uint64_t longest = 1;
@@ -399,7 +393,8 @@ static bool is_quantized(const struct gguf_tensor *t) {
     return t->n_dims > 1 && t->type != GGML_TYPE_F32 && ggml_type_info(t->type);
 }
 
-/* The matrices with rows of n_cols, from tensor `first` on, which is the first of them. */
+/* Says what the matrices with rows as long as tensor `first`'s were made, which is the first of
+ * them. */
 static void describe_fallback(const struct info *in, size_t first, size_t n_matrices,
                               uint64_t block_len) {
     size_t n = 0;
@@ -446,7 +441,7 @@ static void describe_type(const struct info *in, uint32_t type) {
     printf(dequantize_supported(type) ? "\n" : "   not supported\n");
 }
 
-/* The type with most weights first. */
+/* Lists the types, that with most weights first. */
 static void describe_types(const struct info *in) {
     const char *name;
     uint64_t block_len = wanted_block(in, &name);
@@ -470,11 +465,10 @@ static void describe_types(const struct info *in) {
     describe_fallbacks(in, block_len);
 }
 
-/* ------------------------------------------------------------------------------------------
- * verdict
- */
+/* ---- verdict --------------------------------------------------------------------------------- */
 
-/* By opening it: nothing of it is touched, so that costs next to nothing. */
+/* Opens the transformer to see what it needs: as nothing of it is touched, that costs next to
+ * nothing. */
 static void describe_memory(struct info *in) {
     struct session *s = in->s;
     bool kv_f32 = s->o->kv_f32;

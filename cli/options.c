@@ -167,7 +167,7 @@ static bool set_option(struct options *o, const struct option *option, const cha
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
-/* What is named without an option: the model. */
+/* An argument that is no option names the model. */
 static int take_model(struct options *o, const char *name, struct error *err) {
     if (name[0] == '-' && name[1]) {
         return error_set(err, KQ_BAD_ARGUMENT, "%s is not an option (see --help)", name);
@@ -180,7 +180,7 @@ static int take_model(struct options *o, const char *name, struct error *err) {
     return 0;
 }
 
-/* Options that are right by themselves. */
+/* Refuses options that are right by themselves but not together. */
 static int check_together(const struct options *o, struct error *err) {
     if ((o->prompt != NULL) + (o->prompt_file != NULL) + (o->ids != NULL) > 1) {
         return error_set(err, KQ_BAD_ARGUMENT, "-p, -f and --ids exclude each other");

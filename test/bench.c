@@ -57,9 +57,7 @@ static bool wanted(int i) {
     return isa_all[i]->usable() && (!options.isa || options.isa == isa_all[i]);
 }
 
-/* ------------------------------------------------------------------------------ the machine's
- * limits
- */
+/* ---- the machine's limits -------------------------------------------------------------------- */
 
 enum { FMA_PIECES = 16, FMA_LOOPS = 200000, READ_PIECE = 1 << 20 };
 
@@ -114,7 +112,7 @@ static void measure_read(void) {
     free(data);
 }
 
-/* ------------------------------------------------------------------------------------ products */
+/* ---- products -------------------------------------------------------------------------------- */
 
 static uint32_t random_bits(void) {
     static uint32_t state = 1;
@@ -217,9 +215,7 @@ static void bench_type(uint32_t type, const float *x, float *y) {
     free((void *)(uintptr_t)w.data);
 }
 
-/* ------------------------------------------------------------------- fused against dequantize
- * first
- */
+/* ---- fused against dequantize first ---------------------------------------------------------- */
 
 static void compare_shape(uint32_t type, int64_t n_rows, int64_t n_cols, int n, const float *x,
                           float *y) {
@@ -274,7 +270,7 @@ static void compare(const float *x, float *y) {
     }
 }
 
-/* ---------------------------------------------------------------------------------------- main */
+/* ---- main ------------------------------------------------------------------------------------ */
 
 static int usage(const char *what) {
     fprintf(stderr, "bench: %s\nusage: bench [-t THREADS] [--isa NAME] [--quick] [--json [FILE]]\n",

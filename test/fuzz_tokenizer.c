@@ -53,7 +53,7 @@ static size_t take_bytes(struct input *in, size_t n, const char **bytes) {
     return n;
 }
 
-/* ---- The vocabulary ----------------------------------------------------------------------- */
+/* ---- the vocabulary -------------------------------------------------------------------------- */
 
 struct vocab {
     struct gguf_writer tokens, merges;
@@ -142,7 +142,7 @@ static uint8_t *make_file(struct input *in, unsigned flags, size_t *size, bool *
     return file;
 }
 
-/* ---- The checks --------------------------------------------------------------------------- */
+/* ---- the checks ------------------------------------------------------------------------------ */
 
 /* Bytes of the well-formed character at s, or 0: the strict definition of RFC 3629. */
 static size_t character(const unsigned char *s, size_t n) {

@@ -524,8 +524,7 @@ static void test_extreme_numbers(void) {
     }
 }
 
-/* ---- what else a model says about itself ------------------------------------------------------
- */
+/* ---- what else a model says about itself ----------------------------------------------------- */
 
 /* The weights that one token is multiplied with: of each tensor but the embedding, and of the
  * experts as many as are used. */

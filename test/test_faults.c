@@ -185,8 +185,7 @@ static void test_quantize(void) {
     fail_each_call(QUANTIZE, "quantize", ARGUMENTS("-t", "2", "model.gguf", "out.gguf", "Q8_0"));
 }
 
-/* ---- a file cut short while it is mapped ------------------------------------------------------
- */
+/* ---- a file cut short while it is mapped ----------------------------------------------------- */
 
 /* The model is cut while the program waits for the second message. */
 static void test_shrinking_model(void) {

@@ -19,7 +19,7 @@ static float random_sign(float v) {
     return random_below(2) ? v : -v;
 }
 
-/* --------------------------------------------------------------------------------------- fills */
+/* ---- fills ----------------------------------------------------------------------------------- */
 
 enum fill {
     FILL_RANDOM,
@@ -184,7 +184,7 @@ static void fill_activations(float *x, int64_t n_cols, int n_tokens, enum fill f
     }
 }
 
-/* ------------------------------------------------------------------------------- specification */
+/* ---- specification --------------------------------------------------------------------------- */
 
 /* Written from the comment in matmul_q.h, not from the code. */
 static float specified_dot(const float *w, const float *x, int64_t n) {
@@ -268,7 +268,7 @@ static void announce(const struct isa *isa, const char *kernel, const struct pro
              fill_names[p->fill], (unsigned long long)p->seed);
 }
 
-/* -------------------------------------------------------------------------------- direct calls */
+/* ---- direct calls ---------------------------------------------------------------------------- */
 
 static int64_t padded(int64_t n) {
     return (n + LANE_GROUP - 1) / LANE_GROUP * LANE_GROUP;
@@ -407,7 +407,7 @@ static void check_sum_rows(const struct isa *isa, int n_rows, bool left) {
     }
 }
 
-/* ----------------------------------------------------------------------------- through mul_mat */
+/* ---- through mul_mat ------------------------------------------------------------------------- */
 
 /* matmul_open's own buffers, replaced by guarded ones of the same sizes. */
 static void guard_buffers(struct matmul *m, bool left) {
@@ -482,7 +482,7 @@ static void test_stop(const struct isa *isa) {
     }
 }
 
-/* --------------------------------------------------------------------------------------- cases */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 static void check_problem(const struct isa *isa, const struct problem *p) {
     int n_rows = (int)p->w[0].n_rows, row;
@@ -641,7 +641,7 @@ static void test_out_of_memory(void) {
 #endif
 }
 
-/* ---------------------------------------------------------------------------------------- main */
+/* ---- main ------------------------------------------------------------------------------------ */
 
 static int open_pools(void) {
     struct error err;

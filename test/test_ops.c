@@ -55,7 +55,7 @@ static double silu_exactly(double x) {
     return x / (1 + exp(-x));
 }
 
-/* ----------------------------------------------------------------------------------------- exp */
+/* ---- exp ------------------------------------------------------------------------------------- */
 
 /* The error of vf_exp in units in the last place of the true value. */
 static double exp_error(float x, float got) {
@@ -110,7 +110,7 @@ static void test_exp_alike(const struct isa *isa) {
     }
 }
 
-/* -------------------------------------------------------------------------- element by element */
+/* ---- element by element ---------------------------------------------------------------------- */
 
 static void check_rms_norm(const struct isa *isa, int n, bool left) {
     float eps = 1e-5f, *x = place_floats(ROOM_A, (size_t)n, left);
@@ -244,7 +244,7 @@ static void test_specials(const struct isa *isa) {
     }
 }
 
-/* ------------------------------------------------------------------------------------- softmax */
+/* ---- softmax --------------------------------------------------------------------------------- */
 
 /* e^(s - max): one rounding of the difference, |s - max| times as large, and exp's error. */
 static void near_softmax(const float *s, const float *got, double sum, int n, int begin, int end) {
@@ -284,7 +284,7 @@ static void check_softmax(const struct isa *isa, int n, bool left, bool nan) {
           "%s: not as alone", now);
 }
 
-/* ----------------------------------------------------------------------------------- attention */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 struct attention {
     struct kv_head kv;
@@ -430,7 +430,7 @@ static void check_values(const struct isa *isa, const struct attention *a) {
     }
 }
 
-/* ---------------------------------------------------------------------------------------- main */
+/* ---- main ------------------------------------------------------------------------------------ */
 
 static void test_isa(const struct isa *isa) {
     for (int n = 1; n <= 300; n += 1 + n / 20) {

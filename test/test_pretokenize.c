@@ -2,6 +2,7 @@
  * have. The words are llama.cpp's (v0.5.0), read off the ids that it gave for vocabularies whose
  * merges run across every place where a rule may cut. */
 #include "pretokenize.h"
+#include "utf8.h"
 
 #include "test.h"
 #include "unicode_data.h"

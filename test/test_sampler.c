@@ -46,7 +46,7 @@ static unsigned support(struct sampler_params p, const float *logits, int n_voca
     return mask;
 }
 
-/* --------------------------------------------------------------------------------------------- */
+/* ---- each step ------------------------------------------------------------------------------- */
 
 static void test_greedy(void) {
     CHECK(greedy((float[]){1, 3, 2}, 3) == 1, "the largest");
@@ -239,7 +239,7 @@ static void test_frequencies(void) {
     check_frequencies(p, (double[]){0, 2. / 3, 0, 1. / 3});
 }
 
-/* --------------------------------------------------------------------------------------------- */
+/* ---- against a plain sampler ----------------------------------------------------------------- */
 
 /* The same semantics the plain way: sort, cut, draw with libm's exp. */
 struct model {
@@ -339,7 +339,7 @@ static void test_against_model(void) {
     free(logits);
 }
 
-/* --------------------------------------------------------------------------------------------- */
+/* ---- draws ----------------------------------------------------------------------------------- */
 
 /* With 2^16 equal logits the token is the upper 16 bits of the generator's number. The numbers are
  * the published ones of splitmix64 for the seed 1234567. */

@@ -11,7 +11,7 @@
 #include "gguf_build.h"
 #include "test.h"
 
-/* ---- Files of tests ----------------------------------------------------------------------- */
+/* ---- files of tests -------------------------------------------------------------------------- */
 
 /* Reads "text_hex": "..." into text; returns its length. */
 static size_t read_hex(const char *line, char *text) {
@@ -70,7 +70,7 @@ static void test_files(void) {
     }
 }
 
-/* ---- Small vocabularies ------------------------------------------------------------------- */
+/* ---- small vocabularies ---------------------------------------------------------------------- */
 
 enum { T_NORMAL = 1, T_UNKNOWN, T_CONTROL, T_USER, T_UNUSED, T_BYTE };
 
@@ -312,7 +312,7 @@ static void test_bpe(void) {
     free_vocab(v);
 }
 
-/* ---- Pieces ------------------------------------------------------------------------------- */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 /* Valid until the next call. */
 static struct gguf_str piece_of(const struct vocab *v, int32_t id, bool show) {
@@ -449,7 +449,7 @@ static void test_harmony(void) {
     free_vocab(v);
 }
 
-/* ---- Streaming ---------------------------------------------------------------------------- */
+/* ---- streaming ------------------------------------------------------------------------------- */
 
 /* What comes out for pieces separated by '|', with '|' after each, then the rest. */
 static void check_stream(const char *pieces, const char *expected) {
@@ -515,7 +515,7 @@ static void test_stream_space(void) {
     free_vocab(v);
 }
 
-/* ---- Round trips -------------------------------------------------------------------------- */
+/* ---- round trips ----------------------------------------------------------------------------- */
 
 /* ASCII and stray bytes through SPM, random code points through BPE, printed piece by piece. */
 static void check_round_trip(const struct vocab *v, const char *text, size_t len, bool spm) {
@@ -575,7 +575,7 @@ static void test_round_trip(void) {
     free_vocab(bpe);
 }
 
-/* ---- Bad vocabularies --------------------------------------------------------------------- */
+/* ---- bad vocabularies ------------------------------------------------------------------------ */
 
 static void check_refused(struct vocab *v, const char *what) {
     open_vocab(v);

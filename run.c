@@ -36,6 +36,7 @@ static void set_signals(void) {
 static int run_mode(struct session *s) {
     if (s->o->tokens) return print_tokens(s);
     if (s->o->info) return print_info(s);
+    if (s->o->plan) return print_plan(s);
     if (s->o->perplexity) return run_perplexity(s);
     if (s->o->bench) return run_bench(s);
     if (s->o->chat) return run_chat(s);

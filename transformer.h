@@ -1,47 +1,56 @@
-/* The forward pass: token ids in, logits out, with the keys and values of earlier positions kept in
- * between. One graph serves prompts and single tokens, every family, and the reference path. */
+/* The pass: token ids in, logits out. Runs the line of steps that a model's family wrote down, for
+ * n tokens of one or several sequences. Prompts and single tokens, all families and the reference
+ * path go through it. It knows steps, and no family. */
 #ifndef TRANSFORMER_H
 #define TRANSFORMER_H
 
 #include "matmul_q.h"
 #include "model.h"
+#include "seq.h"
 
 struct transformer_params {
     const struct isa *isa;
     struct threads *threads;
     bool reference;   // dequantize each whole tensor, then multiply
-    bool kv_f32;      // cache float32 keys and values, otherwise f16
-    int n_ctx;        // positions, at least 1
-    int n_batch;      // most tokens of one forward call
-    atomic_int *stop; // NULL, or forward fails with "interrupted" once it is set
+    bool kv_f32;      // sequences remember float32 keys and values, otherwise halves
+    int n_batch;      // most tokens of one pass
+    atomic_int *stop; // NULL, or a pass fails with KQ_INTERRUPTED once it is set
+    /* Checks of the plan, for tests: the same bits must come out. */
+    bool fill_dead;     // what no step reads any more becomes NaN
+    bool share_nothing; // no two values lie in one buffer
 };
 
 struct transformer;
 
-/* m must outlive it. NULL and err if memory is short. */
+/* m must outlive it. NULL and err if memory is short. One pass at a time. */
 struct transformer *transformer_open(const struct model *m, const struct transformer_params *params,
                                      struct error *err);
 void transformer_close(struct transformer *t); // NULL is fine
 
-/* Runs n tokens (1 .. n_batch, ids below n_vocab) at positions pos .. pos + n - 1 (below n_ctx),
- * all of 0 .. pos - 1 having been run before. Going back to a smaller pos is allowed, what follows
- * is written anew: to any if no layer has a sliding window below n_ctx, otherwise to 0 or as far as
- * n_batch below the last position written since 0 (a call that failed has written all of its own).
- * proof: test_modes.sh, going back */
-int transformer_forward(struct transformer *t, const int32_t *ids, int n, int pos,
-                        struct error *err);
+/* An empty sequence for passes of t, with room for n_ctx positions; see seq.h. Not while a pass
+ * runs: scratch memory may grow. */
+struct seq *transformer_seq(struct transformer *t, int n_ctx, struct error *err);
 
-/* The logits after token i of the last forward call: n_vocab floats, valid until the next call.
- * NULL and err if the reference path ran out of memory. */
-const float *transformer_logits(struct transformer *t, int i, struct error *err);
+/* What a pass does to one sequence: n ids (below n_vocab) are appended to it, and the logits after
+ * the last n_logits of them may be asked for. */
+struct run {
+    struct seq *seq;
+    const int32_t *ids;
+    int n, n_logits;
+};
 
-/* Memory: what was allocated besides the cache; the cache's bytes for n positions; and the largest
- * float32 copy of a tensor that the reference path has made. */
+/* Runs at most n_batch tokens of sequences that differ and have room for them. After a failure
+ * every sequence is as long as it was, or shorter where it cannot go back so little (seq_rewind).
+ */
+int transformer_eval(struct transformer *t, const struct run *runs, int n_runs, struct error *err);
+
+/* The logits after token n - n_logits + i of that run of the last pass: n_vocab floats, valid until
+ * the next call. NULL and err if it was interrupted, or the reference path ran out of memory. */
+const float *transformer_logits(struct transformer *t, int run, int i, struct error *err);
+
+/* Memory: what was allocated besides sequences; and the largest float32 copy of a tensor that the
+ * reference path has made. */
 size_t transformer_scratch_bytes(const struct transformer *t);
-size_t transformer_kv_bytes(const struct transformer *t, int n_positions);
 size_t transformer_reference_bytes(const struct transformer *t);
-
-/* What transformer_open would need for such a cache, without allocating anything. */
-size_t transformer_kv_estimate(const struct model *m, int n_ctx, int n_batch, bool kv_f32);
 
 #endif

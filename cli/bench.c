@@ -131,7 +131,7 @@ static int run_tests(struct session *s, const int32_t *ids, int n_prompt, int n_
         if (n_gen > 0) add_sample(&gen, n_gen / g);
         show_progress(start, "repetition", (size_t)r + 1, (size_t)s->o->n_reps);
     }
-    printf("%s: %s, %.2f G weights in products, %.1f MB\n", s->o->model, s->model.family->arch,
+    printf("%s: %s, %.2f G weights in products, %.1f MB\n", s->o->model, s->model.arch,
            (double)model_work(&s->model).macs * 1e-9, (double)s->gguf.mapped_bytes * 1e-6);
     printf("%s, %d threads%s; at most %.1f G multiply-adds/s, %.1f GB/s read (measured now)\n\n",
            s->o->isa->name, threads_count(s->threads), s->o->reference ? ", reference" : "", peak,
@@ -182,7 +182,7 @@ int run_bench(struct session *s) {
     int32_t *ids = status == 0 ? malloc(((size_t)longest + 1) * sizeof *ids) : NULL;
     if (status == 0 && !ids) status = FAIL("out of memory for %d tokens", longest);
     for (int i = 0; ids && i < longest; i++) {
-        ids[i] = (int32_t)((1 + i * 7919LL) % s->model.hp.n_vocab);
+        ids[i] = (int32_t)((1 + i * 7919LL) % s->model.n_vocab);
     }
     if (status == 0) status = run_tests(s, ids, n_prompt, n_gen);
     free(ids);

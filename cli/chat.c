@@ -104,7 +104,7 @@ static int encode_conversation(struct chat *c, struct token_list *prompt) {
  * token is always read anew: for its logits. */
 static void keep_prefix(struct session *s, const struct token_list *prompt) {
     int same = 0;
-    while (same < s->n_past && (size_t)same + 1 < prompt->n &&
+    while (same < n_past(s) && (size_t)same + 1 < prompt->n &&
            s->tokens.ids[same] == prompt->ids[same]) {
         same++;
     }

@@ -5,8 +5,8 @@
 
 int run_prompt(struct session *s, const float **logits) {
     double start = now();
-    bool each = s->logits_file || s->reference; // token's logits are wanted, not the last's alone
-    s->n_reused = (size_t)s->n_past;
+    bool each = s->logits_file || s->o->verify; // token's logits are wanted, not the last's alone
+    s->n_reused = (size_t)n_past(s);
     for (size_t done = s->n_reused; done < s->n_prompt;) {
         size_t left = s->n_prompt - done;
         int n = left < (size_t)s->n_batch ? (int)left : s->n_batch;
@@ -40,7 +40,7 @@ int end_text(struct token_stream *stream) {
 int generate(struct session *s, int n_gen, struct token_stream *stream, const float *logits) {
     double start = now();
     int status = 0;
-    size_t row = (size_t)s->model.hp.n_vocab * sizeof *logits;
+    size_t row = (size_t)s->model.n_vocab * sizeof *logits;
     s->context_full = false;
     s->logits_hash = fnv1a(FNV_START, logits, n_gen == 0 ? row : 0);
     for (int n = 0; status == 0 && (n_gen < 0 || n < n_gen); n++) {
@@ -52,7 +52,7 @@ int generate(struct session *s, int n_gen, struct token_stream *stream, const fl
         if (status == 0) status = flush();
         bool last = n + 1 == n_gen && !s->logits_file; // nobody asks for what comes after it
         if (status || last) break;
-        s->context_full = s->n_past == s->n_ctx;
+        s->context_full = n_past(s) == s->n_ctx;
         if (s->context_full) break;
         status = stop_asked(s) ? interrupted(s) : forward(s, &id, 1);
         if (status == 0) status = logits_of(s, 0, &logits);

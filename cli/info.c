@@ -183,48 +183,34 @@ static void describe_file(const struct info *in) {
     printf("\n");
 }
 
-/* What the engine makes of general.architecture. */
-static void describe_family(const struct info *in) {
-    static const char *const activations[] = {"SiLU", "GELU", "SiLU with limits"};
-    label("architecture");
-    put_text(in->arch, MAX_SHOWN);
-    if (in->runs) {
-        const struct family *f = in->s->model.family;
-        printf(": rope of %s, %s", f->rope_neox ? "halves" : "adjacent pairs",
-               activations[f->activation]);
-        if (f->embd_sqrt) printf(", embeddings times sqrt(n_embd)");
-        if (f->nope_period) printf(", every %dth layer without rope", f->nope_period);
-    }
-    printf("\n");
+/* The kinds of step that the model is made of. */
+static void describe_steps(const struct info *in) {
+    char kinds[400];
+    if (!in->runs) return;
+    model_kinds(&in->s->model, kinds, sizeof kinds);
+    label("steps");
+    printf("%s\n", kinds);
 }
 
 static void describe_windows(const struct info *in) {
-    const struct gguf_kv *window = find(in, "attention.sliding_window");
-    if (!window && !(in->runs && in->s->model.hp.n_window)) return;
+    struct model_windows w = {0};
+    if (in->runs) w = model_windows(&in->s->model);
+    if (w.n_layers == 0 && !find(in, "attention.sliding_window")) return;
     label("window");
-    if (!in->runs) {
+    if (in->runs) {
+        printf("%d positions in %d of %d layers\n", w.size, w.n_layers, in->s->model.n_layer);
+    } else {
         put_known(in, "", "attention.sliding_window", " positions\n");
-        return;
     }
-    const struct model *m = &in->s->model;
-    int n = 0;
-    for (int il = 0; il < m->hp.n_layer; il++) n += m->layers[il].window > 0;
-    printf("%d positions in %d of %d layers\n", m->hp.n_window, n, m->hp.n_layer);
 }
 
 static void describe_rope(const struct info *in) {
-    if (!in->runs && !find(in, "rope.dimension_count") && !find(in, "rope.freq_base")) return;
+    if (!find(in, "rope.dimension_count") && !find(in, "rope.freq_base")) return;
     label("rope");
-    if (in->runs) {
-        const struct hparams *hp = &in->s->model.hp;
-        printf("%d dimensions, base %g", hp->rope_dim, (double)hp->rope_base);
-        if (hp->rope_base_swa != hp->rope_base) {
-            printf(" (with a window %g)", (double)hp->rope_base_swa);
-        }
-    } else {
-        put_known(in, "", "rope.dimension_count", " dimensions");
-        put_known(in, ", base ", "rope.freq_base", "");
-    }
+    const char *before =
+        put_known(in, "", "rope.dimension_count", " dimensions") ? ", base " : "base ";
+    put_known(in, before, "rope.freq_base", "");
+    put_known(in, " (with a window ", "rope.freq_base_swa", ")");
     const struct gguf_kv *type = find(in, "rope.scaling.type");
     if (type && type->type == GGUF_STRING) {
         const uint8_t *cursor = type->data;
@@ -241,18 +227,16 @@ static void describe_rope(const struct info *in) {
 static void describe_attention(const struct info *in) {
     if (!put_known(in, "attention      ", "attention.head_count", " heads")) return;
     put_known(in, ", ", "attention.head_count_kv", " of keys and values");
-    if (in->runs) {
-        const struct hparams *hp = &in->s->model.hp;
-        printf(", of %d dimensions", hp->head_dim_k);
-        if (hp->head_dim_v != hp->head_dim_k) printf(" (values %d)", hp->head_dim_v);
-    } else {
-        put_known(in, ", of ", "attention.key_length", " dimensions");
-    }
+    put_known(in, ", of ", "attention.key_length", " dimensions");
+    put_known(in, " (values ", "attention.value_length", ")");
     printf("\n");
 }
 
 static void describe_model(const struct info *in) {
-    describe_family(in);
+    label("architecture");
+    put_text(in->arch, MAX_SHOWN);
+    printf("\n");
+    describe_steps(in);
     if (!find(in, "block_count")) return; // a vocabulary, or nothing that we know
     label("layers");
     put_known(in, "", "block_count", "");
@@ -474,12 +458,12 @@ static void describe_memory(struct info *in) {
     bool kv_f32 = s->o->kv_f32;
     in->fits = open_transformer(s, default_context(s)) == 0;
     if (!in->fits) return;
-    double kv = (double)transformer_kv_estimate(&s->model, s->n_ctx, s->n_batch, kv_f32);
+    double kv = (double)model_memory(&s->model, s->n_ctx, s->n_batch, kv_f32);
     label("memory");
     printf("%s mapped, ", scaled((double)s->gguf.mapped_bytes, "B").text);
     printf("%s %s cache at -c %d, ", scaled(kv, "B").text, kv_f32 ? "f32" : "f16", s->n_ctx);
     printf("%s buffers at -b %d -t %d\n",
-           scaled((double)transformer_scratch_bytes(s->transformer), "B").text, s->n_batch,
+           scaled((double)transformer_scratch_bytes(s->main.transformer), "B").text, s->n_batch,
            threads_count(s->threads));
 }
 
@@ -518,7 +502,7 @@ int print_info(struct session *s) {
     if (open_file(s) != 0) return EXIT_FAILED;
     in.arch = find_string(&in, "general.architecture");
     if (in.arch.len > 64) in.arch.len = 64;
-    in.runs = model_open(&s->model, &s->gguf, &in.model_err) == 0;
+    in.runs = try_model(s, &in.model_err) == 0;
     if (try_tokenizer(s, &in.tokenizer_err) == 0 &&
         tokenizer_encode(s->tokenizer, "", 0, true, false, &s->tokens, &s->err) < 0) {
         return failed(s, NULL);
@@ -532,5 +516,21 @@ int print_info(struct session *s) {
     if (in.runs) describe_memory(&in);
     list_metadata(&in);
     put_verdict(&in);
+    return flush();
+}
+
+/* ---- --plan ---------------------------------------------------------------------------------- */
+
+static void print_line(void *to, const char *line) {
+    (void)to;
+    puts(line);
+}
+
+int print_plan(struct session *s) {
+    int status = open_model(s);
+    if (status) return status;
+    puts("stage step        tensor                       values[floats]@buffer (w: for wanted "
+         "logits)");
+    model_describe(&s->model, print_line, NULL);
     return flush();
 }

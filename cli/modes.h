@@ -8,6 +8,7 @@
 int run_text(struct session *s);       // prompt in, text out
 int print_tokens(struct session *s);   // --tokens; in text.c
 int print_info(struct session *s);     // --info
+int print_plan(struct session *s);     // --plan; in info.c
 int run_perplexity(struct session *s); // --perplexity
 int run_bench(struct session *s);      // --bench
 int run_chat(struct session *s);       // --chat

@@ -22,11 +22,13 @@ const char options_help[] =
     "           --verify     run both ways, compare every logit; exit status 1 if one differs\n"
     "           --kv f16|f32     key/value cache (f16)\n"
     "           --act 32         bits of the activations in products (32: exact)\n"
+    "           --ignore-key NAME    run although nobody knows what this key of the file means\n"
     "output     --logits FILE    float32 logits, a row after every token of prompt and text\n"
     "           --json           statistics as one JSON line    -q  the text alone\n"
     "instead    --chat           a conversation [--system TEXT] [--template NAME]\n"
     "           --tokens         print the prompt's token ids\n"
     "           --info           say what the file is, what it needs, whether it runs\n"
+    "           --plan           the steps that the model is made of\n"
     "           --perplexity FILE    how well the model predicts a text\n"
     "           --bench          speed [-p N prompt tokens] [-n N generated] [-r N repetitions]\n"
     "           --help  --version\n"
@@ -40,6 +42,7 @@ const char options_help[] =
 enum kind {
     FLAG,   // bool: set
     TEXT,   // const char *: as it stands
+    TEXTS,  // struct option_texts: one more
     COUNT,  // int from min to max
     NUMBER, // float from min to max
     SEED,   // uint64_t
@@ -68,6 +71,7 @@ static const struct option table[] = {
     {"--verify", FLAG, AT(bool, verify), 0, 0, NULL},
     {"--tokens", FLAG, AT(bool, tokens), 0, 0, NULL},
     {"--info", FLAG, AT(bool, info), 0, 0, NULL},
+    {"--plan", FLAG, AT(bool, plan), 0, 0, NULL},
     {"--bench", FLAG, AT(bool, bench), 0, 0, NULL},
     {"--chat", FLAG, AT(bool, chat), 0, 0, NULL},
     {"--json", FLAG, AT(bool, json), 0, 0, NULL},
@@ -79,6 +83,7 @@ static const struct option table[] = {
     {"--perplexity", TEXT, AT(const char *, perplexity), 0, 0, NULL},
     {"--system", TEXT, AT(const char *, system), 0, 0, NULL},
     {"--template", TEXT, AT(const char *, chat_template), 0, 0, NULL},
+    {"--ignore-key", TEXTS, AT(struct option_texts, ignored_keys), 0, 0, "at most 32 of these"},
     {"-r", COUNT, AT(int, n_reps), 1, OPTIONS_MOST, "a whole number from 1 on"},
     {"-n", COUNT, AT(int, n_gen), -1, OPTIONS_MOST, "a whole number from -1 on"},
     {"-c", COUNT, AT(int, n_ctx), 1, OPTIONS_MOST, "a whole number from 1 on"},
@@ -141,6 +146,12 @@ static bool set_option(struct options *o, const struct option *option, const cha
     case TEXT:
         *(const char **)to = value;
         return true;
+    case TEXTS: {
+        struct option_texts *texts = to;
+        if (texts->n == OPTIONS_MOST_TEXTS) return false;
+        texts->text[texts->n++] = value;
+        return true;
+    }
     case COUNT:
         if (!parse_long(value, (long long)option->min, (long long)option->max, &n)) return false;
         *(int *)to = (int)n;

@@ -6,6 +6,14 @@
 #include "../sampler.h"
 #include "../simd/isa.h"
 
+#define OPTIONS_MOST_TEXTS 32 // of a repeated option
+
+/* What an option that may be repeated was given. */
+struct option_texts {
+    const char *text[OPTIONS_MOST_TEXTS];
+    size_t n;
+};
+
 struct options {
     const char *model, *prompt, *prompt_file, *ids, *logits, *perplexity, *system, *chat_template;
     int n_gen;     // -1: until the end
@@ -14,8 +22,9 @@ struct options {
     int n_batch, n_reps;
     struct sampler_params sampling;
     bool reference, verify, kv_f32, json, quiet;
-    bool tokens, info, bench, chat; // modes
-    bool help, version;             // and nothing else
+    struct option_texts ignored_keys;
+    bool tokens, info, plan, bench, chat; // modes
+    bool help, version;                   // and nothing else
     const struct isa *isa;
     uint64_t given; // private: bit i for row i of the table
 };

@@ -40,7 +40,7 @@ static int score_batch(struct session *s, const int32_t *ids, int begin, int n, 
         const float *logits;
         int status = logits_of(s, i, &logits);
         if (status) return status;
-        double nll = surprise(logits, s->model.hp.n_vocab, ids[begin + i + 1]);
+        double nll = surprise(logits, s->model.n_vocab, ids[begin + i + 1]);
         if (!isfinite(nll)) {
             return FAIL("chunk %zu: the logits after token %d are no finite numbers",
                         sc->n_chunks + 1, begin + i + 1);
@@ -54,8 +54,8 @@ static int score_batch(struct session *s, const int32_t *ids, int begin, int n, 
 
 static int score_chunk(struct session *s, const int32_t *ids, struct score *sc) {
     rewind_to(s, 0);
-    while (s->n_past < s->n_ctx) {
-        int begin = s->n_past, n = s->n_ctx - begin;
+    while (n_past(s) < s->n_ctx) {
+        int begin = n_past(s), n = s->n_ctx - begin;
         if (n > s->n_batch) n = s->n_batch;
         int status = forward(s, ids + begin, n);
         if (status == 0) status = score_batch(s, ids, begin, n, sc);
@@ -121,7 +121,7 @@ int run_perplexity(struct session *s) {
     int status = open_model(s);
     if (status == 0) status = open_tokenizer(s, true);
     if (status) return status;
-    int n_train = s->model.hp.n_ctx_train;
+    int n_train = s->model.n_ctx_train;
     int n_ctx = s->o->n_ctx ? s->o->n_ctx : n_train < 512 ? n_train : 512;
     if (n_ctx < 3) return USAGE("-c: half of %d tokens leaves none to score", n_ctx);
     status = read_text(s, n_ctx);

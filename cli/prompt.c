@@ -71,7 +71,7 @@ int read_prompt(struct session *s) {
     size_t len = 0;
     int status = 0;
     if (o->ids) {
-        if (parse_ids(o->ids, s->model.hp.n_vocab, &s->tokens, &s->err) == 0) return 0;
+        if (parse_ids(o->ids, s->model.n_vocab, &s->tokens, &s->err) == 0) return 0;
         failed(s, NULL);
         return s->err.status == KQ_BAD_ARGUMENT ? EXIT_USAGE : EXIT_FAILED;
     }
@@ -93,9 +93,9 @@ int read_prompt(struct session *s) {
 
 int check_ids(const struct session *s) {
     for (size_t i = 0; i < s->tokens.n; i++) {
-        if (s->tokens.ids[i] >= s->model.hp.n_vocab) {
+        if (s->tokens.ids[i] >= s->model.n_vocab) {
             return FAIL("token %d of the vocabulary has no row in token_embd.weight (%d rows)",
-                        (int)s->tokens.ids[i], s->model.hp.n_vocab);
+                        (int)s->tokens.ids[i], s->model.n_vocab);
         }
     }
     return 0;

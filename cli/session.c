@@ -34,10 +34,21 @@ int open_file(struct session *s) {
     return gguf_open(&s->gguf, s->o->model, &s->err) < 0 ? failed(s, NULL) : 0;
 }
 
+int try_model(struct session *s, struct error *err) {
+    const struct option_texts *ignored = &s->o->ignored_keys;
+    struct model_params params = {ignored->text, ignored->n};
+    return model_open(&s->model, &s->gguf, &params, err);
+}
+
 int open_model(struct session *s) {
     int status = open_file(s);
     if (status) return status;
-    return model_open(&s->model, &s->gguf, &s->err) < 0 ? failed(s, s->o->model) : 0;
+    if (try_model(s, &s->err) < 0) return failed(s, s->o->model);
+    for (size_t i = 0; i < s->o->ignored_keys.n; i++) {
+        const char *key = s->o->ignored_keys.text[i];
+        if (!gguf_find(&s->gguf, key)) say("--ignore-key %s: the file has no such key", key);
+    }
+    return 0;
 }
 
 int try_tokenizer(struct session *s, struct error *err) {
@@ -57,8 +68,19 @@ int open_tokenizer(struct session *s, bool stops) {
 }
 
 int default_context(const struct session *s) {
-    int n_train = s->model.hp.n_ctx_train;
+    int n_train = s->model.n_ctx_train;
     return n_train < 4096 ? n_train : 4096;
+}
+
+static int open_engine(struct session *s, const struct transformer_params *p, struct engine *e) {
+    e->transformer = transformer_open(&s->model, p, &s->err);
+    if (e->transformer) e->seq = transformer_seq(e->transformer, s->n_ctx, &s->err);
+    return e->seq ? 0 : -1;
+}
+
+static void close_engine(struct engine *e) {
+    seq_close(e->seq);
+    transformer_close(e->transformer);
 }
 
 int open_transformer(struct session *s, int n_ctx) {
@@ -71,15 +93,11 @@ int open_transformer(struct session *s, int n_ctx) {
                                    .threads = s->threads,
                                    .reference = o->reference,
                                    .kv_f32 = o->kv_f32,
-                                   .n_ctx = s->n_ctx,
                                    .n_batch = s->n_batch,
                                    .stop = s->stop};
-    s->transformer = transformer_open(&s->model, &p, &s->err);
-    if (s->transformer && o->verify) {
-        p.reference = true;
-        s->reference = transformer_open(&s->model, &p, &s->err);
-    }
-    return !s->transformer || (o->verify && !s->reference) ? failed(s, NULL) : 0;
+    if (open_engine(s, &p, &s->main) < 0) return failed(s, NULL);
+    p.reference = true;
+    return o->verify && open_engine(s, &p, &s->reference) < 0 ? failed(s, NULL) : 0;
 }
 
 int open_sampler(struct session *s) {
@@ -90,7 +108,7 @@ int open_sampler(struct session *s) {
         p.seed = (fnv1a(FNV_START, &t, sizeof t) ^ (uint64_t)getpid()) % 4294967296u;
     }
     s->seed = p.seed;
-    s->sampler = sampler_open(&p, s->model.hp.n_vocab, &s->err);
+    s->sampler = sampler_open(&p, s->model.n_vocab, &s->err);
     return s->sampler ? 0 : failed(s, NULL);
 }
 
@@ -98,8 +116,8 @@ void close_session(struct session *s) {
     if (s->logits_file) fclose(s->logits_file);
     token_list_free(&s->tokens);
     sampler_close(s->sampler);
-    transformer_close(s->transformer);
-    transformer_close(s->reference);
+    close_engine(&s->main);
+    close_engine(&s->reference);
     threads_close(s->threads);
     free(s->piece);
     tokenizer_close(s->tokenizer);
@@ -115,52 +133,48 @@ struct gguf_str piece_of(struct session *s, int32_t id, bool show_special) {
 
 /* ---- the forward pass ------------------------------------------------------------------------ */
 
+int n_past(const struct session *s) {
+    return s->main.seq->length;
+}
+
 int forward(struct session *s, const int32_t *ids, int n) {
-    if (s->n_past + n > s->n_written) s->n_written = s->n_past + n; // even by a call that fails
-    if (transformer_forward(s->transformer, ids, n, s->n_past, &s->err) < 0 ||
-        (s->reference && transformer_forward(s->reference, ids, n, s->n_past, &s->err) < 0)) {
-        return failed(s, NULL);
-    }
-    s->n_past += n;
-    return 0;
+    struct run run = {s->main.seq, ids, n, n}, again = {s->reference.seq, ids, n, n};
+    if (transformer_eval(s->main.transformer, &run, 1, &s->err) < 0) return failed(s, NULL);
+    if (!s->reference.seq) return 0;
+    if (transformer_eval(s->reference.transformer, &again, 1, &s->err) == 0) return 0;
+    seq_rewind(s->main.seq, s->reference.seq->length);
+    return failed(s, NULL);
 }
 
 /* --verify: the reference's logits for the same token must be the same bits. */
 static int compare(struct session *s, int i, const float *logits) {
-    const float *expected = transformer_logits(s->reference, i, &s->err);
+    const float *expected = transformer_logits(s->reference.transformer, 0, i, &s->err);
     if (!expected) return failed(s, NULL);
-    for (int k = 0; k < s->model.hp.n_vocab; k++) {
+    for (int k = 0; k < s->model.n_vocab; k++) {
         if (memcmp(&logits[k], &expected[k], sizeof *logits) != 0) {
             return FAIL("--verify: position %d, logit %d is %.9g, the reference gives %.9g",
-                        s->n_past - 1, k, (double)logits[k], (double)expected[k]);
+                        n_past(s) - 1, k, (double)logits[k], (double)expected[k]);
         }
     }
     return 0;
 }
 
 int logits_of(struct session *s, int i, const float **logits) {
-    *logits = transformer_logits(s->transformer, i, &s->err);
+    *logits = transformer_logits(s->main.transformer, 0, i, &s->err);
     if (!*logits) return failed(s, NULL);
-    if (s->reference) {
+    if (s->reference.transformer) {
         int status = compare(s, i, *logits);
         if (status) return status;
     }
-    size_t n = (size_t)s->model.hp.n_vocab;
+    size_t n = (size_t)s->model.n_vocab;
     if (s->logits_file && fwrite(*logits, sizeof **logits, n, s->logits_file) != n) {
         return FAIL("%s: %s", s->o->logits, strerror(errno));
     }
     return 0;
 }
 
-/* The transformer's own rule (transformer.h): layers with a window below the context keep it and
- * n_batch positions more. */
 int rewind_to(struct session *s, int length) {
-    bool windows = false;
-    for (int il = 0; il < s->model.hp.n_layer; il++) {
-        int window = s->model.layers[il].window;
-        windows = windows || (window > 0 && window < s->n_ctx);
-    }
-    if (windows && s->n_written - length > s->n_batch) length = 0;
-    if (length == 0) s->n_written = 0;
-    return s->n_past = length;
+    int reached = seq_rewind(s->main.seq, length);
+    if (s->reference.seq) seq_rewind(s->reference.seq, reached);
+    return reached;
 }

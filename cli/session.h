@@ -13,6 +13,11 @@
 #include "options.h"
 #include "print.h"
 
+struct engine {
+    struct transformer *transformer;
+    struct seq *seq;
+};
+
 struct session {
     const struct options *o;
     atomic_int *stop; // not 0: the user wants the run to end; main's, set by a signal
@@ -21,14 +26,12 @@ struct session {
     struct tokenizer *tokenizer;
     char *piece; // (tokenizer_piece_max) for piece_of
     struct threads *threads;
-    struct transformer *transformer, *reference; // reference: for --verify alone
+    struct engine main, reference; // reference: for --verify alone
     struct sampler *sampler;
     uint64_t seed;             // the sampler's
     int n_ctx, n_batch;        // the transformer's
     struct token_list tokens;  // prompt, then what was generated
     size_t n_prompt, n_reused; // n_reused of the prompt were in the cache before it was read
-    int n_past;                // positions in the cache
-    int n_written;             // see rewind_to
     bool context_full;         // and so generation ended
     FILE *logits_file;
     uint64_t logits_hash;
@@ -55,6 +58,8 @@ int open_transformer(struct session *s, int n_ctx);
 int open_sampler(struct session *s); // chooses a seed if none was given
 void close_session(struct session *s);
 
+/* open_model's work behind the file for a caller that goes on without one: -1 and err. */
+int try_model(struct session *s, struct error *err);
 /* open_tokenizer's work for a caller that goes on without one: -1 and err. */
 int try_tokenizer(struct session *s, struct error *err);
 
@@ -64,12 +69,13 @@ int default_context(const struct session *s);
 /* The bytes of a token, valid until the next call. See tokenizer_piece. */
 struct gguf_str piece_of(struct session *s, int32_t id, bool show_special);
 
-/* Runs n <= n_batch tokens after the n_past ones so far. */
+int n_past(const struct session *s); // positions in the cache
+/* Runs n <= n_batch tokens after those. */
 int forward(struct session *s, const int32_t *ids, int n);
 /* Logits after token i of the last forward call, verified and written to --logits if asked for. */
 int logits_of(struct session *s, int i, const float **logits);
-/* Goes back to `length` <= n_past positions, or, where that is too far, to the beginning. Returns
- * the length reached. */
+/* Goes back to `length` <= n_past() positions, or less where a layer has not kept as much
+ * (seq_rewind). Returns the length reached. */
 int rewind_to(struct session *s, int length);
 
 #endif

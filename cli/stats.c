@@ -29,9 +29,10 @@ static struct stats collect(const struct session *s) {
     struct stats st = {.n_gen = s->tokens.n - s->n_prompt};
     st.prompt_rate = s->prompt_s > 0 ? (double)(s->n_prompt - s->n_reused) / s->prompt_s : 0;
     st.gen_rate = s->gen_s > 0 ? (double)st.n_gen / s->gen_s : 0;
-    st.kv_bytes = transformer_kv_bytes(s->transformer, s->n_past);
-    st.scratch_bytes = transformer_scratch_bytes(s->transformer);
-    const struct transformer *copies = s->reference ? s->reference : s->transformer;
+    st.kv_bytes = seq_used_bytes(s->main.seq, n_past(s));
+    st.scratch_bytes = transformer_scratch_bytes(s->main.transformer);
+    bool twice = s->reference.transformer != NULL;
+    const struct transformer *copies = twice ? s->reference.transformer : s->main.transformer;
     size_t own = s->anon_bytes ? s->anon_bytes : st.kv_bytes + st.scratch_bytes;
     st.peak_anon_bytes = own + transformer_reference_bytes(copies);
     return st;
@@ -65,5 +66,9 @@ void print_stats(const struct session *s) {
             "\nmemory     %.1f MB mapped file, %.1f MB cache, %.1f MB buffers, %.1f MB own peak\n",
             (double)s->gguf.mapped_bytes / mb, (double)st.kv_bytes / mb,
             (double)st.scratch_bytes / mb, (double)st.peak_anon_bytes / mb);
-    if (s->reference) fprintf(stderr, "verified   all logits equal the reference's, bit for bit\n");
+    for (size_t i = 0; i < s->o->ignored_keys.n; i++) {
+        fprintf(stderr, "ignored    key %s\n", s->o->ignored_keys.text[i]);
+    }
+    if (s->reference.transformer)
+        fprintf(stderr, "verified   all logits equal the reference's, bit for bit\n");
 }

@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "tiny_model.h"
-#include "transformer.h"
+#include "engine.h"
 
 /* The file is parsed and the model opened: "" or the message. Frees b. */
 static inline const char *open_message(struct gguf_build *b) {
@@ -16,11 +16,11 @@ static inline const char *open_message(struct gguf_build *b) {
     uint8_t *file = build_file(b, &size);
     err.text[0] = '\0';
     if (gguf_parse(&g, file, size, &err) == 0) {
-        if (model_open(&m, &g, &err) == 0) {
+        if (model_open(&m, &g, NULL, &err) == 0) {
             model_close(&m);
             err.text[0] = '\0'; // what was said and then ignored is no refusal
         } else {
-            CHECK(!m.layers && !m.experts, "not all freed after \"%s\"", err.text);
+            CHECK(!m.plan, "not all freed after \"%s\"", err.text);
             CHECK(err.text[0], "a refusal without a message");
         }
         gguf_close(&g);
@@ -43,23 +43,24 @@ static inline float *logits_with(const struct model *m, const struct isa *isa, i
     struct error err = {KQ_OK, ""};
     struct threads *threads = threads_open(n_threads, &err);
     struct transformer_params p = {
-        .isa = isa, .threads = threads, .reference = reference, .n_ctx = N_CTX, .n_batch = n_batch};
-    struct transformer *t = threads ? transformer_open(m, &p, &err) : NULL;
-    CHECK(t, "\"%s\"", err.text);
-    size_t n_vocab = (size_t)m->hp.n_vocab;
-    float *rows = t ? calloc(N_TOKENS * n_vocab, sizeof *rows) : NULL;
+        .isa = isa, .threads = threads, .reference = reference, .n_batch = n_batch};
+    struct engine e = {0};
+    if (threads) e = engine_open(m, &p, N_CTX, &err);
+    CHECK(e.t, "\"%s\"", err.text);
+    size_t n_vocab = (size_t)m->n_vocab;
+    float *rows = e.t ? calloc(N_TOKENS * n_vocab, sizeof *rows) : NULL;
     for (int pos = 0; rows && pos < N_TOKENS; pos += n_batch) {
         int32_t ids[N_TOKENS];
         int n = N_TOKENS - pos < n_batch ? N_TOKENS - pos : n_batch;
-        for (int i = 0; i < n; i++) ids[i] = (pos + i) * 7 % m->hp.n_vocab;
-        CHECK(transformer_forward(t, ids, n, pos, &err) == 0, "\"%s\"", err.text);
+        for (int i = 0; i < n; i++) ids[i] = (pos + i) * 7 % m->n_vocab;
+        CHECK(engine_feed(&e, ids, n, pos, &err) == 0, "\"%s\"", err.text);
         for (int i = 0; i < n; i++) {
-            const float *logits = transformer_logits(t, i, &err);
+            const float *logits = engine_logits(&e, i, &err);
             CHECK(logits, "\"%s\"", err.text);
             if (logits) memcpy(rows + (size_t)(pos + i) * n_vocab, logits, n_vocab * 4);
         }
     }
-    transformer_close(t);
+    engine_close(&e);
     threads_close(threads);
     return rows;
 }
@@ -77,7 +78,7 @@ static inline struct opened open_built(struct gguf_build *b, const char *what) {
     struct error err = {KQ_OK, ""};
     size_t size;
     o.file = build_file(b, &size);
-    o.ok = gguf_parse(&o.g, o.file, size, &err) == 0 && model_open(&o.m, &o.g, &err) == 0;
+    o.ok = gguf_parse(&o.g, o.file, size, &err) == 0 && model_open(&o.m, &o.g, NULL, &err) == 0;
     CHECK(o.ok, "%s: \"%s\"", what, err.text);
     build_free(b);
     return o;
@@ -93,7 +94,7 @@ static inline void close_opened(struct opened *o) {
 static inline float *run_every_way(struct gguf_build *b, const char *what, bool finite) {
     struct opened o = open_built(b, what);
     float *rows = o.ok ? logits_with(&o.m, isa_best(), 1, 1, false) : NULL;
-    size_t n = rows ? N_TOKENS * (size_t)o.m.hp.n_vocab : 0;
+    size_t n = rows ? N_TOKENS * (size_t)o.m.n_vocab : 0;
     for (size_t i = 0; finite && i < n; i++) {
         CHECK(isfinite(rows[i]), "%s: logit %zu is %g", what, i, (double)rows[i]);
     }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "sampler.h"
-#include "transformer.h"
+#include "engine.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,29 +25,28 @@ static size_t justified(size_t file_bytes) {
 
 static void run(const struct model *m, size_t size, struct threads *threads) {
     struct error err = {KQ_OK, ""};
-    struct transformer_params p = {
-        .isa = isa_best(), .threads = threads, .n_ctx = N_CTX, .n_batch = N_TOKENS};
+    struct transformer_params p = {.isa = isa_best(), .threads = threads, .n_batch = N_TOKENS};
     p.kv_f32 = size % 2;
     p.reference = size % 3 == 0;
-    size_t cache = transformer_kv_estimate(m, N_CTX, N_TOKENS, p.kv_f32);
+    size_t cache = model_memory(m, N_CTX, N_TOKENS, p.kv_f32);
     require(cache <= justified(size), "the file justifies the cache");
-    struct transformer *t = transformer_open(m, &p, &err);
-    require(t || err.text[0], "a refusal has a message");
-    if (!t) return;
-    require(transformer_scratch_bytes(t) <= justified(size), "the file justifies the buffers");
-    int32_t ids[N_TOKENS] = {0, m->hp.n_vocab - 1};
-    require(transformer_forward(t, ids, N_TOKENS, 0, &err) == 0, "two tokens run");
-    const float *logits = transformer_logits(t, N_TOKENS - 1, &err);
+    struct engine e = engine_open(m, &p, N_CTX, &err);
+    require(e.t || err.text[0], "a refusal has a message");
+    if (!e.t) return;
+    require(transformer_scratch_bytes(e.t) <= justified(size), "the file justifies the buffers");
+    int32_t ids[N_TOKENS] = {0, m->n_vocab - 1};
+    require(engine_feed(&e, ids, N_TOKENS, 0, &err) == 0, "two tokens run");
+    const float *logits = engine_logits(&e, N_TOKENS - 1, &err);
     require(logits, "there are logits");
     struct sampler_params greedy = {.repeat_penalty = 1, .top_p = 1};
-    struct sampler *s = sampler_open(&greedy, m->hp.n_vocab, &err);
+    struct sampler *s = sampler_open(&greedy, m->n_vocab, &err);
     if (s && logits) {
         ids[0] = sampler_pick(s, logits, ids, N_TOKENS);
-        require(ids[0] >= 0 && ids[0] < m->hp.n_vocab, "the next token is one");
-        require(transformer_forward(t, ids, 1, N_TOKENS, &err) == 0, "it runs too");
+        require(ids[0] >= 0 && ids[0] < m->n_vocab, "the next token is one");
+        require(engine_feed(&e, ids, 1, N_TOKENS, &err) == 0, "it runs too");
     }
     sampler_close(s);
-    transformer_close(t);
+    engine_close(&e);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -58,12 +57,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!threads) threads = threads_open(1, &err);
     require(threads != NULL, "one thread is there");
     if (gguf_parse(&g, data, size, &err) != 0) return 0;
-    if (model_open(&m, &g, &err) == 0) {
+    if (model_open(&m, &g, NULL, &err) == 0) {
         run(&m, size, threads);
         model_close(&m);
     } else {
         require(err.text[0] != '\0', "a refusal has a message");
-        require(!m.layers && !m.experts, "a refusal frees all");
+        require(!m.plan, "a refusal frees all");
     }
     gguf_close(&g);
     return 0;

@@ -3,6 +3,7 @@
  *
  *   test_families DIR   writes one small valid model per family there, for the fuzzer */
 #include "changed_model.h"
+#include "plan.h"
 #include "sampler.h"
 
 /* ---- odd but legal --------------------------------------------------------------------------- */
@@ -81,8 +82,8 @@ static struct gguf_build with(const struct tiny *t, const char *key, const struc
 }
 
 /* The first row of logits, of a model with one key set. */
-static float *with_float(const struct tiny *t, const char *key, float value) {
-    struct lie l = {.kind = FLOAT, .value = (double)value};
+static float *with_float(const struct tiny *t, const char *key, float number) {
+    struct lie l = {.kind = FLOAT, .value = (double)number};
     struct gguf_build b = with(t, key, &l);
     return run_every_way(&b, key, true);
 }
@@ -264,10 +265,17 @@ static void test_keys_that_say_nothing(void) {
     build_u64(&b, "llama.embedding_length", 32);
     build_u8(&b, "llama.attention.head_count", 4);
     build_f64(&b, "llama.attention.layer_norm_rms_epsilon", (double)1e-5f);
-    build_u32(&b, "llama.attention.sliding_window", 3); // what llama does not have
-    build_f32(&b, "llama.final_logit_softcapping", 0.5f);
-    build_f32(&b, "llama.attn_logit_softcapping", 0.5f);
-    build_f32(&b, "llama.logit_scale", 0.5f);
+    build_u32(&b, "llama.vocab_size", 7); // the embedding knows better
+    build_u32(&b, "llama.attention.sliding_window", 0);
+    build_f32(&b, "llama.final_logit_softcapping", 0);
+    build_f32(&b, "llama.attn_logit_softcapping", 0);
+    build_f32(&b, "llama.logit_scale", 1);
+    build_bool(&b, "llama.attention.causal", true);
+    build_str(&b, "llama.tensor_data_layout", "Meta AI original pth");
+    build_i32s(&b, "llama.rope.dimension_sections", 4, (const int32_t[]){1, 1, 2, 0});
+    build_u32(&b, "llama.vision.block_count", 3);
+    build_u32(&b, "llama2.nonsense", 3); // another's
+    build_u32(&b, "llama", 3);
     build_tensor(&b, "rope_freqs.weight", GGML_TYPE_F32, 4, 0, (const float[]){1, 1, 1, 1});
     check_equal(&a, &b, t.n_vocab, "keys that say nothing");
 }
@@ -296,15 +304,8 @@ static void test_optional_tensors(void) {
         const char *name;
         int n;
     } tensors[] = {
-        {"blk.1.attn_q.bias", 32},
-        {"blk.1.attn_k.bias", 16},
-        {"blk.1.attn_v.bias", 16},
-        {"blk.1.attn_output.bias", 32},
-        {"blk.1.attn_q_norm.weight", 8},
-        {"blk.1.attn_k_norm.weight", 8},
-        {"blk.1.post_attention_norm.weight", 32},
-        {"blk.1.post_ffw_norm.weight", 32},
-        {"rope_freqs.weight", 4},
+        {"blk.1.attn_q.bias", 32},      {"blk.1.attn_k.bias", 16}, {"blk.1.attn_v.bias", 16},
+        {"blk.1.attn_output.bias", 32}, {"rope_freqs.weight", 4},
     };
     struct tiny t = tiny_llama();
     size_t bytes = N_TOKENS * (size_t)t.n_vocab * sizeof(float);
@@ -356,19 +357,48 @@ static bool matters_in(const struct tiny *t, int il, const struct lie *l) {
     return !same;
 }
 
-/* What Gemma 2 takes for granted, and how its model of 46 layers (27B) scales attention. */
+/* Positions that layer il looks back on; 0: all. */
+static int window_of(const struct model *m, int il) {
+    return m->plan->memories[il].window; // one layer, one memory
+}
+
+static bool has_rope(const struct model *m, int il) {
+    bool found = false;
+    for (int i = 0; i < m->plan->n_steps; i++) {
+        const struct step *s = &m->plan->steps[i];
+        found = found || (s->il == il && strcmp(s->kind->name, "rope") == 0);
+    }
+    return found;
+}
+
+static void multiply(struct gguf_build *b, const char *name, float by) {
+    struct gguf_writer *data = &build_find_tensor(b, name)->data;
+    for (size_t i = 0; i < data->len; i += 4) {
+        float x;
+        memcpy(&x, data->data + i, 4);
+        x *= by;
+        memcpy(data->data + i, &x, 4);
+    }
+}
+
+/* What Gemma 2 takes for granted, and how its model of 46 layers (27B) scales attention: by the 8
+ * values of the embedding for each head, not the 32 that a head has. So it is the model of 47
+ * layers whose last adds nothing and whose other queries are twice as long. */
 static void test_gemma2_defaults(void) {
     struct tiny t = tiny_family("gemma2");
-    t.dim_k = 16;
-    for (t.n_layer = 45; t.n_layer <= 46; t.n_layer++) {
-        struct gguf_build b = tiny_build(&t);
-        build_remove(&b, "gemma2.attention.sliding_window");
-        struct opened o = open_built(&b, "gemma2");
-        float dims = t.n_layer == 46 ? 32.0f / 4 : 16;
-        CHECK(o.ok && o.m.hp.attn_scale == 1 / sqrtf(dims), "%g", (double)o.m.hp.attn_scale);
-        CHECK(o.ok && o.m.layers[0].window == 4096 && o.m.layers[1].window == 0, "windows");
-        close_opened(&o);
-    }
+    t.dim_k = 32;
+    t.n_layer = 46;
+    struct gguf_build b = tiny_build(&t), few = tiny_build(&t);
+    build_remove(&b, "gemma2.attention.sliding_window");
+    struct opened o = open_built(&b, "gemma2");
+    CHECK(o.ok && window_of(&o.m, 0) == 4096 && window_of(&o.m, 1) == 0, "windows");
+    close_opened(&o);
+    t.n_layer = 47;
+    struct gguf_build many = tiny_build(&t);
+    for (int il = 0; il < 46; il++) multiply(&many, tiny_name(il, "attn_q.weight"), 2);
+    multiply(&many, tiny_name(46, "attn_output.weight"), 0);
+    multiply(&many, tiny_name(46, "ffn_down.weight"), 0);
+    check_equal(&few, &many, t.n_vocab, "the scale of gemma2's 46 layers");
 }
 
 /* EXAONE 4 has windows in its model of 64 layers (32B) alone, and there no rope in the others. */
@@ -379,11 +409,11 @@ static void test_exaone4(void) {
         build_remove(&b, "exaone4.attention.sliding_window");
         struct opened o = open_built(&b, "exaone4");
         for (int il = 0; o.ok && il < t.n_layer; il++) {
-            const struct layer *l = &o.m.layers[il];
             bool global = t.n_layer < 64 || il % 4 == 3;
-            CHECK(l->window == (global ? 0 : 4096), "layer %d of %d: window %d", il, t.n_layer,
-                  l->window);
-            CHECK(l->rope == (t.n_layer < 64 || !global), "layer %d of %d: rope", il, t.n_layer);
+            CHECK(window_of(&o.m, il) == (global ? 0 : 4096), "layer %d of %d: window %d", il,
+                  t.n_layer, window_of(&o.m, il));
+            CHECK(has_rope(&o.m, il) == (t.n_layer < 64 || !global), "layer %d of %d: rope", il,
+                  t.n_layer);
         }
         CHECK(o.ok, "exaone4 of %d layers", t.n_layer);
         close_opened(&o);
@@ -399,13 +429,12 @@ static void test_window_of_each_layer(void) {
         struct gguf_build b = tiny_build(&t);
         build_bools(&b, "olmo2.attention.sliding_window_pattern", n, layers);
         if (n < 5) {
-            check_refused(&b, "sliding_window_pattern: has 4 entries, the model has 5 layers");
+            check_refused(&b, "sliding_window_pattern has 4 entries, the model has 5 layers");
             continue;
         }
         struct opened o = open_built(&b, "olmo2");
         for (int il = 0; o.ok && il < 5; il++) {
-            CHECK(o.m.layers[il].window == 4 * layers[il], "layer %d: %d", il,
-                  o.m.layers[il].window);
+            CHECK(window_of(&o.m, il) == 4 * layers[il], "layer %d: %d", il, window_of(&o.m, il));
         }
         CHECK(o.ok, "olmo2 with an array");
         close_opened(&o);
@@ -546,18 +575,6 @@ static void test_work(void) {
     }
 }
 
-static void test_embedding_scales(void) {
-    static const char *const archs[] = {"llama", "gemma", "gemma2", "gemma3"};
-    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
-        struct tiny t = tiny_family(archs[i]);
-        struct gguf_build b = tiny_build(&t);
-        struct opened o = open_built(&b, archs[i]);
-        float scale = i == 0 ? 1 : sqrtf((float)t.n_embd);
-        CHECK(o.m.hp.embd_scale == scale, "%s: %g", archs[i], (double)o.m.hp.embd_scale);
-        close_opened(&o);
-    }
-}
-
 /* Gemma 3's layers with a window turn without the scaling of the others; with the same base and no
  * scaling the window's layers turn as those without. */
 static void test_rope_of_windows(void) {
@@ -629,7 +646,6 @@ int main(int argc, char **argv) {
     test_scales_that_are_no_numbers();
     test_extreme_numbers();
     test_work();
-    test_embedding_scales();
     test_rope_of_windows();
     return test_done("test_families");
 }

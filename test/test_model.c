@@ -3,6 +3,7 @@
 #include <limits.h>
 
 #include "changed_model.h"
+#include "plan.h"
 
 /* ---- keys that lie --------------------------------------------------------------------------- */
 static const struct lie lies[] = {
@@ -267,15 +268,106 @@ static void test_types_of_tensors(void) {
 }
 
 static void test_left_over_tensors(void) {
-    static const char *const names[] = {
-        "output.bias",         "blk.0.ffn_up.bias",         "blk.2.attn_norm.weight",
-        "blk.0.attn_qkv.bias", "blk.0.ffn_gate_inp.weight", "x"};
+    static const char *const names[] = {"blk.0.attn_q_norm.weight",  "blk.1.post_ffw_norm.weight",
+                                        "blk.2.attn_norm.weight",    "blk.0.attn_qkv.bias",
+                                        "blk.0.ffn_gate_inp.weight", "x"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct tiny t = tiny_llama();
         struct gguf_build b = tiny_build(&t);
         char expected[128];
         build_tensor(&b, names[i], GGML_TYPE_F32, 32, 0, NULL);
         snprintf(expected, sizeof expected, "tensor %s is not part of a model of llama", names[i]);
+        check_refused(&b, expected);
+    }
+}
+
+/* ---- keys that nobody knows ------------------------------------------------------------------ */
+
+/* What would change the results is refused by name and value. */
+static void test_unknown_keys(void) {
+    static const struct {
+        const char *arch, *key;
+        enum kind kind;
+        double value;
+        const char *expected;
+    } keys[] = {
+        {"llama", "nonsense", INT, 3, "key llama.nonsense (3): this engine does not know what it"},
+        {"llama", "nonsense", STRING, 0, "key llama.nonsense (\"text\"): this engine does not"},
+        {"llama", "nonsense", TWO_INTS, 1, "key llama.nonsense: this engine does not know what"},
+        {"llama", "attention.causal", INT, 0, "key llama.attention.causal (0): this engine"},
+        {"llama", "attention.sliding_window", INT, 3, "key llama.attention.sliding_window (3): "},
+        {"llama", "final_logit_softcapping", FLOAT, 30, "final_logit_softcapping (30): this"},
+        {"llama", "logit_scale", FLOAT, 0.5, "key llama.logit_scale (0.5): this engine does"},
+        {"llama", "logit_scale", FLOAT, NAN, "key llama.logit_scale: this engine does not"},
+        {"mistral3", "attention.temperature_scale", FLOAT, 0.1, "temperature_scale (0.1): this"},
+        {"qwen3moe", "expert_weights_norm", INT, 0, "key qwen3moe.expert_weights_norm (0): this"},
+        {"qwen3moe", "expert_gating_func", INT, 2, "key qwen3moe.expert_gating_func (2): this"},
+        {"qwen3moe", "expert_shared_count", INT, 1,
+         "qwen3moe.expert_shared_count (1): this engine"},
+        {"llama", "nextn_predict_layers", INT, 1,
+         "key llama.nextn_predict_layers (1): this engine"},
+        {"gemma", "attn_logit_softcapping", FLOAT, 50, "gemma.attn_logit_softcapping (50): this"},
+        {"phi3", "attention.sliding_window", INT, 2047, NULL},
+        {"qwen3moe", "expert_weights_norm", INT, 1, NULL},
+        {"qwen3moe", "expert_gating_func", INT, 1, NULL},
+        {"llama", "nextn_predict_layers", INT, 0, NULL},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        struct tiny t = tiny_family(keys[i].arch);
+        struct gguf_build b = tiny_build(&t);
+        struct lie l = {.kind = keys[i].kind, .value = keys[i].value};
+        apply(&b, tiny_key(&t, keys[i].key), &l);
+        if (keys[i].expected) {
+            check_refused(&b, keys[i].expected);
+        } else {
+            const char *text = open_message(&b);
+            CHECK(!text[0], "%s.%s: \"%s\"", keys[i].arch, keys[i].key, text);
+        }
+    }
+    char name[300] = "llama."; // longer than any that is known
+    memset(name + 6, 'x', sizeof name - 7);
+    struct tiny t = tiny_llama();
+    struct gguf_build b = tiny_build(&t);
+    build_u32(&b, name, 1);
+    check_refused(&b, "key llama.xxxxxxxx");
+}
+
+/* Whoever wants to may run all the same, naming the whole key. */
+static void test_ignored_keys(void) {
+    static const char *const all[] = {"llama.other", "llama.nonsense"};
+    struct tiny t = tiny_llama();
+    for (size_t n = 0; n <= 2; n++) {
+        struct gguf_build b = tiny_build(&t);
+        struct error err = {KQ_OK, ""};
+        struct gguf g;
+        struct model m;
+        size_t size;
+        build_u32(&b, "llama.nonsense", 1);
+        uint8_t *file = build_file(&b, &size);
+        struct model_params params = {all, n};
+        bool parsed = gguf_parse(&g, file, size, &err) == 0;
+        bool opened = parsed && model_open(&m, &g, &params, &err) == 0;
+        CHECK(parsed && opened == (n == 2), "%zu keys ignored: %s", n, err.text);
+        if (opened) model_close(&m);
+        gguf_close(&g);
+        free(file);
+        build_free(&b);
+    }
+}
+
+/* An array with an entry for each layer must not be shorter. */
+static void test_short_arrays(void) {
+    static const char *const names[] = {"attention.head_count", "attention.head_count_kv",
+                                        "feed_forward_length"};
+    for (size_t i = 0; i < 3; i++) {
+        struct tiny t = tiny_llama();
+        t.n_layer = 3;
+        struct gguf_build b = tiny_build(&t);
+        int32_t v = i == 0 ? t.n_head : i == 1 ? t.n_head_kv : t.n_ff;
+        build_i32s(&b, tiny_key(&t, names[i]), 2, (const int32_t[]){v, v});
+        char expected[128];
+        snprintf(expected, sizeof expected, "llama.%s has 2 entries, the model has 3 layers",
+                 names[i]);
         check_refused(&b, expected);
     }
 }
@@ -289,16 +381,15 @@ static void test_too_large(void) {
     struct opened o = open_built(&b, "too large");
     struct error err = {KQ_OK, ""};
     struct threads *threads = threads_open(1, &err);
-    struct transformer_params p = {
-        .isa = isa_best(), .threads = threads, .n_ctx = 8, .n_batch = INT_MAX / 4};
+    struct transformer_params p = {.isa = isa_best(), .threads = threads, .n_batch = INT_MAX / 4};
     CHECK(!transformer_open(&o.m, &p, &err), "a batch of 2^29");
-    CHECK(strstr(err.text, "a batch of 536870911 tokens is too large for 4 heads"), "\"%s\"",
+    CHECK(strstr(err.text, "a batch of 536870911 tokens is too large for rows of 64"), "\"%s\"",
           err.text);
-    o.m.hp.head_dim_k = 1 << 28; // what only a file of many gigabytes could confirm
-    o.m.hp.n_head_kv = 1 << 28;
-    CHECK(transformer_kv_estimate(&o.m, 1 << 30, 1, true) == SIZE_MAX, "no overflow");
-    o.m.hp.head_dim_k = 8;
-    o.m.hp.n_head_kv = 2;
+    o.m.plan->memories[0].slot = INT64_MAX / 4; // what only a file of many gigabytes could confirm
+    CHECK(model_memory(&o.m, 1 << 30, 1, true) == SIZE_MAX, "no overflow");
+    o.m.plan->memories[0].slot = 1;
+    o.m.plan->memories[0].state = INT64_MAX / 4;
+    CHECK(model_memory(&o.m, 8, 1, true) > SIZE_MAX / 4, "the state counts");
     threads_close(threads);
     close_opened(&o);
 }
@@ -312,6 +403,9 @@ int main(void) {
     test_misshapen_tensors();
     test_types_of_tensors();
     test_left_over_tensors();
+    test_unknown_keys();
+    test_ignored_keys();
+    test_short_arrays();
     test_too_large();
     return test_done("test_model");
 }

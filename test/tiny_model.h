@@ -180,7 +180,8 @@ static inline struct gguf_build tiny_build(const struct tiny *t) {
         tiny_u32(&b, t, "expert_count", t->n_expert);
         tiny_u32(&b, t, "expert_used_count", t->n_used);
     }
-    if (t->post_norms || t->sinks) tiny_u32(&b, t, "attention.sliding_window", 4);
+    bool windows = (t->post_norms || t->sinks) && strcmp(t->arch, "glm4") != 0;
+    if (windows) tiny_u32(&b, t, "attention.sliding_window", 4);
     tiny_matrix(&b, t, "token_embd.weight", t->n_embd, t->n_vocab, 0);
     tiny_vector(&b, t, "output_norm.weight", t->n_embd, 1);
     if (!t->tied) tiny_matrix(&b, t, "output.weight", t->n_embd, t->n_vocab, 0);

@@ -1,0 +1,131 @@
+/* The language that families are written in (families/). A family's function is called once, when a
+ * file is opened, and writes its model down as a straight line of steps: each word below adds one
+ * and gives the value that it makes. Tensors and keys are looked up, and shapes checked, where they
+ * are named. An error ends the function at once (by longjmp, to the place where it was called): so
+ * nothing here returns a failure, and a family owns no memory.
+ *
+ * Tensors are named as in the file without "blk.N." (see layer) and without ".weight"; keys without
+ * the architecture in front. C does not say in which order the arguments of one call are worked
+ * out: where two of them add steps, name them first, one a line. */
+#ifndef BUILD_H
+#define BUILD_H
+
+#include "plan.h"
+
+#define NO_VALUE ((value){0})
+
+/* ---- keys (keys.c) --------------------------------------------------------------------------- */
+
+#define NEEDED (-1) // in the place of a default: the key must be there
+
+int count(struct plan *p, const char *key, int least, int otherwise);
+/* Of layer il, where the file has one number for all or an array. */
+int count_at(struct plan *p, const char *key, int il, int least, int otherwise);
+float number(struct plan *p, const char *key, float least, float otherwise);
+float epsilon(struct plan *p, const char *key); // must be there
+
+struct heads {
+    int n, n_kv, dim_k, dim_v; // n * dim_k need not be n_embd
+    float scale;               // of scores: 1 / sqrt(dim_k) unless a family sets another
+    float softcap;             // 0: none
+    const float *sinks;        // (n) scores that count in the softmax, of no value; NULL: none
+};
+struct heads read_heads(struct plan *p);
+
+enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_YARN, ROPE_LONG };
+struct rope {
+    int n_dims; // of a head: the first ones turn
+    float base;
+    enum rope_scaling scaling;
+    float factor; // linear, YaRN: positions are divided by it
+    int ctx_orig; // YaRN, longrope: context of the original training
+    float attn_factor, beta_fast, beta_slow;
+    const float *factors, *factors_long, *factors_short; // (n_dims / 2) or NULL
+};
+struct rope read_rope(struct plan *p, int head_dim);
+struct rope unscaled(struct rope r); // the same without scaling
+/* The same with the base of layers that have a window, if the file says one. */
+struct rope near_rope(struct plan *p, struct rope r);
+
+/* Sliding windows: of each `period` layers all but the last have one, unless the file has another
+ * period or a bool for each layer. */
+struct windows {
+    int n, period;
+    const struct gguf_kv *layers;
+};
+struct windows read_windows(struct plan *p, int period, int otherwise);
+int window_at(const struct windows *w, int il); // 0: none
+
+/* ---- tensors (tensors.c) --------------------------------------------------------------------- */
+
+/* Names are layer il's from here on. False when there is none: then they are the model's. */
+bool layer(struct plan *p, int il);
+bool has(struct plan *p, const char *name);  // NAME.weight
+void need(struct plan *p, const char *name); // NAME as it is: "ffn_up_exps.bias"
+const float *vector(struct plan *p, const char *name, int64_t n);    // NAME.weight, F32
+const float *vector_if(struct plan *p, const char *name, int64_t n); // NULL if it is not there
+
+/* ---- steps for each token alone -------------------------------------------------------------- */
+
+value embed(struct plan *p, const char *name, int64_t n, float scale); // row of the token's id
+value heads(value x, int dim); // the same, seen as heads of dim
+
+value norm(value x, const char *name);      // RMS (arXiv 1910.07467) times NAME; NULL: no weight
+value head_norm(value x, const char *name); // of each head, one weight for all
+
+value add(value x, value y);
+value add_scaled(value x, value y, float scale);         // x + scale * y
+value scaled(value x, float by);                         // by 1: x
+value softcapped(value x, float cap);                    // cap * tanh(x / cap); 0: x
+value biased(value x, const float *b, const char *name); // b NULL: x
+
+enum activation { SILU, GELU, SWIGLU_OAI };
+value glu(value gate, value up, enum activation act); // act(gate) * up (arXiv 2002.05202)
+
+/* Rotary positions (arXiv 2104.09864): cosines and sines are a value, made once a pass. */
+enum pairs { NEIGHBOURS, HALVES }; // (2i, 2i + 1) turn together, or (i, i + n_dims / 2)
+struct turns {
+    value angles;
+    enum pairs pairs;
+};
+#define NO_TURNS ((struct turns){0})
+struct turns turns(struct plan *p, struct rope r, enum pairs pairs);
+value rope(value x, struct turns t); // of each head; NO_TURNS: x
+
+/* ---- steps for all tokens -------------------------------------------------------------------- */
+
+/* W x, and NAME.bias if the file has it. Products of one input run together. */
+value product(value x, const char *name, int64_t n_out);
+value product_heads(value x, const char *name, int n, int dim); // the same, seen as heads
+/* NAME is one matrix for n parts of so many rows. */
+void products(value x, const char *name, int n, const int64_t *n_out, value *out);
+struct qkv {
+    value q, k, v;
+};
+struct qkv qkv(value x, const struct heads *h); // attn_qkv, or attn_q, attn_k, attn_v
+
+/* Keys and values join those of earlier positions. `cache` is what attend() needs to find them. */
+typedef value cache;
+cache remember(value k, value v, int window); // 0: all positions are seen
+value attend(value q, cache kv, const struct heads *h);
+
+/* ---- experts --------------------------------------------------------------------------------- */
+
+struct choice {
+    value ids, weights; // of the experts that a token uses, ascending by id
+    int n, n_used;
+};
+/* The n_used largest; their weights are a softmax over them. */
+struct choice choose(value logits, int n_used);
+/* What is between these two is done for each expert in turn with the tokens that chose it: tensors
+ * have a plane for each. */
+value experts_begin(value x, const struct choice *c);
+value experts_end(value y, const struct choice *c); // the weighted sum over experts
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+/* What comes after it is done for the tokens alone whose logits are asked for. */
+value wanted(value x);
+void logits(value x);
+
+#endif

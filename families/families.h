@@ -1,0 +1,35 @@
+/* The models that run: a function for each general.architecture, which writes the model down. */
+#ifndef FAMILIES_H
+#define FAMILIES_H
+
+#include "../build.h"
+
+struct family {
+    const char *arch;
+    void (*write)(struct plan *p);
+};
+extern const struct family families[]; // arch NULL at the end
+
+/* llama.c */
+void llama(struct plan *p);
+void smollm3(struct plan *p);
+void seed_oss(struct plan *p);
+void hunyuan_dense(struct plan *p);
+/* granite.c */
+void granite(struct plan *p);
+/* qwen.c */
+void qwen2(struct plan *p);
+void qwen3(struct plan *p);
+/* gemma.c */
+void gemma(struct plan *p);
+void gemma2(struct plan *p);
+void gemma3(struct plan *p);
+/* glm.c */
+void glm4(struct plan *p);
+/* olmo.c */
+void olmo2(struct plan *p);
+void exaone4(struct plan *p);
+/* gpt.c */
+void gpt_oss(struct plan *p);
+
+#endif

@@ -1,0 +1,50 @@
+/* Models with norms behind the branches and none in front, as in Swin v2 (arXiv 2111.09883). */
+#include "families.h"
+#include "parts.h"
+
+/* OLMo 2 and 3 (arXiv 2501.00656): norms of queries and keys run over all heads together; OLMo 3
+ * has windows in three of four layers, which turn without scaling. */
+void olmo2(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    struct windows w = read_windows(p, 4, 0);
+    struct rope r = read_rope(p, hd.dim_k);
+    struct turns far = turns(p, r, HALVES);
+    struct turns near = turns(p, unscaled(near_rope(p, r)), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        int window = window_at(&w, il);
+        struct turns t = window ? near : far;
+        struct qkv a = qkv(x, &hd);
+        a.q = rope(norm(a.q, "attn_q_norm"), t);
+        a.k = rope(norm(a.k, "attn_k_norm"), t);
+        value o = attend(a.q, remember(a.k, a.v, window), &hd);
+        x = add(x, norm(product(o, "attn_output", x.n), "post_attention_norm"));
+        x = add(x, norm(gated(x, SILU), "post_ffw_norm"));
+    }
+    logits(head(x));
+}
+
+/* EXAONE 4 (arXiv 2507.11407): norms of each head's queries and keys. The model of 64 layers (32B)
+ * has windows in three of four layers, and there the others go without rope. */
+void exaone4(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    bool windowed = p->n_layer == 64;
+    struct windows w = {0};
+    if (windowed) w = read_windows(p, 4, 4096);
+    struct rope r = read_rope(p, hd.dim_k);
+    struct turns t = turns(p, windowed ? near_rope(p, r) : r, HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        int window = window_at(&w, il);
+        struct turns mine = windowed && !window ? NO_TURNS : t;
+        struct qkv a = qkv(x, &hd);
+        a.q = rope(head_norm(a.q, "attn_q_norm"), mine);
+        a.k = rope(head_norm(a.k, "attn_k_norm"), mine);
+        value o = attend(a.q, remember(a.k, a.v, window), &hd);
+        x = add(x, norm(product(o, "attn_output", x.n), "post_attention_norm"));
+        x = add(x, norm(gated(x, SILU), "post_ffw_norm"));
+    }
+    logits(head(x));
+}

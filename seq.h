@@ -1,0 +1,51 @@
+/* What a sequence remembers between passes: for each memory of a plan (plan.h) the slots of its
+ * positions and its state. Sizes and strides only: what is in them is the steps' business. */
+#ifndef SEQ_H
+#define SEQ_H
+
+#include "plan.h"
+
+/* One memory of one sequence. */
+struct remembered {
+    uint8_t *slots; // (n_slots) positions of memory.slot numbers: in what order, the step says
+    int n_slots;    // multiple of 8; position p is in slot p % n_slots
+    float *state;
+};
+
+struct seq {
+    int n_ctx;  // room in positions
+    int length; // positions that are remembered
+    int most;   // the largest length since it was last 0: slots beyond may have been written
+    struct remembered *memory; // (plan's n_memories)
+    const struct plan *plan;
+    bool f32;
+    void *map; // all slots
+    size_t map_bytes;
+    float *states; // all states
+    size_t state_floats;
+};
+
+/* How numbers are kept in slots: halves, or floats. */
+static inline size_t seq_number_bytes(bool f32) {
+    return f32 ? sizeof(float) : sizeof(ggml_half);
+}
+
+/* An empty sequence with room for n_ctx positions, to which a pass adds at most n_batch. The plan
+ * must outlive it. NULL and err if memory is short: slots are reserved, and cost memory once a
+ * position in them is used. */
+struct seq *seq_open(const struct plan *plan, int n_ctx, int n_batch, bool f32, struct error *err);
+void seq_close(struct seq *s); // NULL is fine
+
+/* Forgets positions from `length` on; gives the length reached, which is smaller where that much
+ * was not kept: a layer with a window keeps it and n_batch positions behind it, a recurrent state
+ * is only known where it is. 0 is always reached. */
+int seq_rewind(struct seq *s, int length);
+
+/* n positions were added. */
+void seq_advance(struct seq *s, int n);
+
+/* Bytes that n positions take, and what seq_open would reserve for n_ctx of them. */
+size_t seq_used_bytes(const struct seq *s, int n);
+size_t seq_estimate(const struct plan *plan, int n_ctx, int n_batch, bool f32);
+
+#endif

@@ -1,0 +1,195 @@
+/* Causal attention over the keys and values of this pass and of earlier ones. */
+#include "../build.h"
+#include "../pass.h"
+#include "../round.h"
+
+/* ---- remember: keys and values into their slots ---------------------------------------------- */
+
+struct remember_args {
+    int n_heads, dim_k, dim_v, window;
+};
+
+/* A memory's slots hold all keys, as (n_heads, n_slots / 8, dim_k, 8), then all values, as
+ * (n_heads, n_slots, dim_v rounded up to 8): see struct kv_head in simd/isa.h. */
+static struct kv_head head_of(const struct pass *p, const struct remember_args *a,
+                              const struct remembered *m, int head) {
+    size_t slots = (size_t)m->n_slots, bytes = seq_number_bytes(p->kv_f32), h = (size_t)head;
+    size_t dim_k = (size_t)a->dim_k, dim_v = (size_t)round_up(a->dim_v, LANES);
+    uint8_t *values = m->slots + (size_t)a->n_heads * slots * dim_k * bytes;
+    return (struct kv_head){.k = m->slots + h * slots * dim_k * bytes,
+                            .v = values + h * slots * dim_v * bytes,
+                            .f16 = !p->kv_f32,
+                            .head_dim_k = a->dim_k,
+                            .head_dim_v = (int)dim_v,
+                            .n_slots = m->n_slots};
+}
+
+static void put(const void *base, size_t i, float x, bool f16) {
+    if (f16) {
+        ((ggml_half *)(uintptr_t)base)[i] = fp32_to_fp16(x);
+    } else {
+        ((float *)(uintptr_t)base)[i] = x;
+    }
+}
+
+static void remember_token(struct pass *p, const struct step *s, int i) {
+    const struct remember_args *a = s->args;
+    const struct remembered *m = &p->run_of[i]->seq->memory[s->memory];
+    size_t slot = (size_t)position(p, i) % (size_t)m->n_slots;
+    const float *k = row(p, s->in[0], i), *v = row(p, s->in[1], i);
+    size_t dim_k = (size_t)a->dim_k;
+    for (int h = 0; h < a->n_heads; h++) {
+        struct kv_head kv = head_of(p, a, m, h);
+        size_t group = slot / LANES * LANES * dim_k + slot % LANES;
+        size_t at = slot * (size_t)kv.head_dim_v;
+        for (size_t d = 0; d < dim_k; d++) put(kv.k, group + d * LANES, *k++, kv.f16);
+        for (size_t d = 0; d < (size_t)a->dim_v; d++) put(kv.v, at + d, *v++, kv.f16);
+    }
+}
+
+static const struct step_kind remember_kind = {
+    .name = "remember", .does = EACH_TOKEN, .token = remember_token};
+
+cache remember(value k, value v, int window) {
+    struct plan *p = k.p;
+    if (n_heads(k) != n_heads(v)) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "%d heads of keys and %d of values in layer %d", n_heads(k),
+                  n_heads(v), p->il);
+    }
+    struct remember_args *a = plan_keep(p, 1, sizeof *a);
+    *a = (struct remember_args){n_heads(k), k.dim, v.dim, window};
+    struct step *s = plan_step(p, &remember_kind, k, a);
+    step_reads(s, v);
+    int64_t dims = (int64_t)k.dim + round_up(v.dim, LANES);
+    s->memory = plan_remember(p, (struct memory){.slot = a->n_heads * dims, .window = window});
+    return step_makes(p, s, 0, 0); // nothing but the order: attend comes after it
+}
+
+/* ---- attend ---------------------------------------------------------------------------------- */
+
+/* A tile over a long context is work enough for a thread. */
+#define ATTEND_GRAIN 1
+
+struct attend_args {
+    const struct remember_args *kept;
+    int n_heads;
+    float scale, softcap;
+    const float *sinks;
+};
+
+/* Positions that token i of a run sees: first .. pos + i. */
+static int first_visible(const struct pass_run *r, int window, int i) {
+    int first = r->pos + i - window + 1;
+    return window > 0 && first > 0 ? first : 0;
+}
+
+/* Of s[first .. end), and of a sink behind it, which has no value and so no weight afterwards. */
+static float softmax(const struct ops *ops, float *s, int n, int first, int end,
+                     const float *sink) {
+    if (!sink) return ops->softmax(s, n, first, end);
+    s[end] = *sink;
+    float sum = ops->softmax(s, round_up(end + 1, LANES) > n ? n + LANES : n, first, end + 1);
+    s[end] = 0;
+    return sum;
+}
+
+/* Floats of one query's scores: of all positions, and room for a sink. */
+static size_t scores_stride(int n_ctx) {
+    return (size_t)round_up(n_ctx + 1, LANES);
+}
+
+static size_t attend_scratch(const struct step *s, int n_ctx) {
+    const struct attend_args *a = s->args;
+    return ATTN_QUERIES * (scores_stride(n_ctx) + (size_t)round_up(a->kept->dim_v, LANES));
+}
+
+/* Up to ATTN_QUERIES queries of one sequence and key/value head, numbered token by token. */
+static void attend_tile(struct pass *p, const struct step *st, const struct pass_run *r,
+                        int head_kv, int first_query, float *work) {
+    const struct attend_args *a = st->args;
+    const struct remember_args *kept = a->kept;
+    struct kv_head kv = head_of(p, kept, &r->seq->memory[st->memory], head_kv);
+    int group = a->n_heads / kept->n_heads, n_q = r->n * group - first_query;
+    if (n_q > ATTN_QUERIES) n_q = ATTN_QUERIES;
+    int first_token = first_query / group, last_token = (first_query + n_q - 1) / group;
+    int begin = first_visible(r, kept->window, first_token) / LANES * LANES;
+    int n = round_up(r->pos + last_token + 1, LANES) - begin;
+    size_t stride = scores_stride(r->seq->n_ctx);
+    const float *q[ATTN_QUERIES];
+    float *out[ATTN_QUERIES], inv_sum[ATTN_QUERIES];
+    int token[ATTN_QUERIES], head[ATTN_QUERIES];
+    for (int i = 0; i < n_q; i++) {
+        token[i] = (first_query + i) / group;
+        head[i] = head_kv * group + (first_query + i) % group;
+        q[i] = row(p, st->in[0], r->first + token[i]) + head[i] * kept->dim_k;
+        out[i] = work + ATTN_QUERIES * stride + (size_t)(i * kv.head_dim_v);
+    }
+    p->ops->attn_scores(work, stride, q, n_q, &kv, begin, n, a->scale);
+    for (int i = 0; i < n_q; i++) {
+        float *s = work + (size_t)i * stride;
+        if (a->softcap > 0) p->ops->softcap(s, n, a->softcap);
+        int first = first_visible(r, kept->window, token[i]) - begin;
+        int end = r->pos + token[i] + 1 - begin;
+        inv_sum[i] = 1 / softmax(p->ops, s, n, first, end, a->sinks ? &a->sinks[head[i]] : NULL);
+    }
+    p->ops->attn_values(out, work, stride, inv_sum, n_q, &kv, begin, n);
+    for (int i = 0; i < n_q; i++) {
+        memcpy(row(p, st->out[0], r->first + token[i]) + head[i] * kept->dim_v, out[i],
+               (size_t)kept->dim_v * sizeof(float));
+    }
+}
+
+static long count_tiles(const struct attend_args *a, const struct pass_run *r) {
+    int queries = r->n * (a->n_heads / a->kept->n_heads);
+    return (long)((queries + ATTN_QUERIES - 1) / ATTN_QUERIES) * a->kept->n_heads;
+}
+
+struct attend_job {
+    struct pass *p;
+    const struct step *s;
+};
+
+static void attend_tiles(void *arg, long begin, long end, int thread) {
+    const struct attend_job *job = arg;
+    const struct attend_args *a = job->s->args;
+    float *work = job->p->work + (size_t)thread * job->p->work_floats;
+    for (const struct pass_run *r = job->p->runs; begin < end; r++) {
+        long n = count_tiles(a, r), each = n / a->kept->n_heads;
+        for (; begin < n && begin < end; begin++) {
+            attend_tile(job->p, job->s, r, (int)(begin / each), (int)(begin % each) * ATTN_QUERIES,
+                        work);
+        }
+        begin -= n; // from here on, of the next run
+        end -= n;
+    }
+}
+
+static void attend_all(struct pass *p, const struct step *s, int n_steps) {
+    (void)n_steps;
+    struct attend_job job = {p, s};
+    long n = 0;
+    for (int i = 0; i < p->n_runs; i++) n += count_tiles(s->args, &p->runs[i]);
+    parallel_for(p->threads, p->stop, n, ATTEND_GRAIN, attend_tiles, &job);
+}
+
+static const struct step_kind attend_kind = {
+    .name = "attend", .does = ALL_TOKENS, .group = attend_all, .scratch = attend_scratch};
+
+value attend(value q, cache kv, const struct heads *h) {
+    struct plan *p = q.p;
+    const struct step *from = plan_maker(kv);
+    const struct remember_args *kept = from->args;
+    int memory = from->memory;
+    if (q.dim != kept->dim_k || n_heads(q) % kept->n_heads != 0) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "%d queries of %d for %d keys of %d in layer %d", n_heads(q),
+                  q.dim, kept->n_heads, kept->dim_k, p->il);
+    }
+    struct attend_args *a = plan_keep(p, 1, sizeof *a);
+    *a = (struct attend_args){kept, n_heads(q), h->scale, h->softcap, h->sinks};
+    struct step *s = plan_step(p, &attend_kind, q, a);
+    step_reads(s, kv);
+    s->memory = memory;
+    value o = step_makes(p, s, 0, (int64_t)a->n_heads * kept->dim_v);
+    o.dim = kept->dim_v;
+    return o;
+}

@@ -1,0 +1,87 @@
+/* Products with quantized matrices (matmul_q.h). */
+#include "../build.h"
+#include "../pass.h"
+
+/* Products of one input that are shared out together. */
+#define MAX_TOGETHER 16
+
+struct product_args {
+    const struct matrix *w; // of each expert, between experts_begin and experts_end; else one
+};
+
+static void products_group(struct pass *p, const struct step *s, int n) {
+    struct product together[MAX_TOGETHER];
+    for (int done = 0; done < n; done += MAX_TOGETHER) {
+        int m = n - done < MAX_TOGETHER ? n - done : MAX_TOGETHER;
+        for (int k = 0; k < m; k++) {
+            const struct step *one = &s[done + k];
+            const struct product_args *a = one->args;
+            together[k] = (struct product){a->w + p->round, row(p, one->out[0], 0)};
+        }
+        mul_mat(p->mm, together, m, row(p, s->in[0], 0), p->n);
+    }
+}
+
+static const struct step_kind product_kind = {
+    .name = "product", .does = SIDE_BY_SIDE, .group = products_group};
+
+static value product_of(value x, const struct matrix *w, const char *name) {
+    struct plan *p = x.p;
+    struct product_args *a = plan_keep(p, 1, sizeof *a);
+    a->w = w;
+    struct step *s = plan_step(p, &product_kind, x, a);
+    int64_t times = p->in_rounds ? p->n_expert_used : 1;
+    s->name = tensor_full_name(p, name);
+    s->work =
+        (struct work){times * w->n_rows * w->n_cols, times * w->n_rows * (int64_t)w->row_bytes};
+    if (x.n > p->widest) p->widest = x.n;
+    return step_makes(p, s, 0, w->n_rows);
+}
+
+value product(value x, const char *name, int64_t n_out) {
+    struct plan *p = x.p;
+    const struct matrix *w;
+    if (p->in_rounds) {
+        w = tensor_experts(p, name, x.n, n_out);
+    } else {
+        struct matrix *one = plan_keep(p, 1, sizeof *one);
+        *one = tensor_matrix(p, name, x.n, n_out);
+        w = one;
+    }
+    const float *b = tensor_vectors(p, name, ".bias", n_out, p->n_planes, false);
+    return biased(product_of(x, w, name), b, name);
+}
+
+value product_heads(value x, const char *name, int n, int dim) {
+    return heads(product(x, name, (int64_t)n * dim), dim);
+}
+
+void products(value x, const char *name, int n, const int64_t *n_out, value *out) {
+    struct plan *p = x.p;
+    int64_t n_all = 0, first = 0;
+    for (int i = 0; i < n; i++) n_all += n_out[i];
+    struct matrix *w = plan_keep(p, (size_t)n, sizeof *w);
+    struct matrix all = tensor_matrix(p, name, x.n, n_all);
+    const float *b = tensor_vectors(p, name, ".bias", n_all, 1, false);
+    for (int i = 0; i < n; first += n_out[i++]) {
+        w[i] = matrix_rows(&all, first, n_out[i]);
+        out[i] = biased(product_of(x, &w[i], name), b ? b + first : NULL, name);
+    }
+}
+
+struct qkv qkv(value x, const struct heads *h) {
+    struct qkv a;
+    if (has(x.p, "attn_qkv")) {
+        value y[3];
+        products(x, "attn_qkv", 3,
+                 (const int64_t[]){(int64_t)h->n * h->dim_k, (int64_t)h->n_kv * h->dim_k,
+                                   (int64_t)h->n_kv * h->dim_v},
+                 y);
+        a = (struct qkv){heads(y[0], h->dim_k), heads(y[1], h->dim_k), heads(y[2], h->dim_v)};
+    } else {
+        a.q = product_heads(x, "attn_q", h->n, h->dim_k);
+        a.k = product_heads(x, "attn_k", h->n_kv, h->dim_k);
+        a.v = product_heads(x, "attn_v", h->n_kv, h->dim_v);
+    }
+    return a;
+}

@@ -1,0 +1,142 @@
+/* Tensors of a file as families name them: found, their shapes and types checked. */
+#include <stdio.h>
+#include <string.h>
+
+#include "build.h"
+#include "matmul_q.h"
+
+/* Largest number of rows: an int with room. */
+#define MAX_ROWS (1 << 28)
+
+struct name {
+    char text[96];
+};
+
+static struct name name_of(const struct plan *p, const char *name, const char *suffix) {
+    struct name full;
+    if (p->il < 0) {
+        snprintf(full.text, sizeof full.text, "%s%s", name, suffix);
+    } else {
+        snprintf(full.text, sizeof full.text, "blk.%d.%s%s", p->il, name, suffix);
+    }
+    return full;
+}
+
+const char *tensor_full_name(struct plan *p, const char *name) {
+    struct name full = name_of(p, name, "");
+    char *kept = plan_keep(p, strlen(full.text) + 1, 1);
+    return strcpy(kept, full.text);
+}
+
+static const struct gguf_tensor *find(struct plan *p, const char *name, const char *suffix,
+                                      bool needed) {
+    struct name full = name_of(p, name, suffix);
+    const struct gguf_tensor *t = gguf_find_tensor(p->g, full.text);
+    if (t) p->used_tensors[t - p->g->tensors] = true;
+    if (!t && needed) PLAN_FAIL(p, KQ_BAD_FILE, "tensor %s is missing", full.text);
+    return t;
+}
+
+bool has(struct plan *p, const char *name) {
+    return gguf_find_tensor(p->g, name_of(p, name, ".weight").text) != NULL;
+}
+
+void need(struct plan *p, const char *name) {
+    struct name full = name_of(p, name, "");
+    if (!gguf_find_tensor(p->g, full.text)) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "tensor %s is missing", full.text);
+    }
+}
+
+/* ---- vectors --------------------------------------------------------------------------------- */
+
+_Noreturn static void misshapen(struct plan *p, const struct gguf_tensor *t, int64_t n_cols,
+                                int64_t n_rows, int64_t n_planes) {
+    PLAN_FAIL(p, KQ_BAD_FILE, "%s: expected %lld x %lld x %lld, found %llu x %llu x %llu", t->name,
+              (long long)n_cols, (long long)n_rows, (long long)n_planes,
+              (unsigned long long)t->ne[0], (unsigned long long)t->ne[1],
+              (unsigned long long)t->ne[2]);
+}
+
+const float *tensor_vectors(struct plan *p, const char *name, const char *suffix, int64_t n,
+                            int64_t n_rows, bool needed) {
+    const struct gguf_tensor *t = find(p, name, suffix, needed);
+    if (!t) return NULL;
+    if (t->ne[0] != (uint64_t)n || t->ne[1] != (uint64_t)n_rows || t->ne[2] != 1 || t->ne[3] != 1) {
+        misshapen(p, t, n, n_rows, 1);
+    }
+    if (t->type != GGML_TYPE_F32 || (uintptr_t)t->data % sizeof(float) != 0) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "%s: expected aligned F32, found type %u", t->name,
+                  (unsigned)t->type);
+    }
+    return (const float *)t->data;
+}
+
+const float *vector(struct plan *p, const char *name, int64_t n) {
+    return tensor_vectors(p, name, ".weight", n, 1, true);
+}
+
+const float *vector_if(struct plan *p, const char *name, int64_t n) {
+    return tensor_vectors(p, name, ".weight", n, 1, false);
+}
+
+/* ---- matrices -------------------------------------------------------------------------------- */
+
+/* As one matrix of all planes' rows. n_rows 0: any number. */
+static struct matrix checked_planes(struct plan *p, const struct gguf_tensor *t, int64_t n_cols,
+                                    int64_t n_rows, int n_planes) {
+    bool fits = t->ne[0] == (uint64_t)n_cols && t->ne[2] == (uint64_t)n_planes && t->ne[3] == 1 &&
+                (n_rows ? t->ne[1] == (uint64_t)n_rows : t->ne[1] > 0) && t->ne[1] <= MAX_ROWS;
+    if (!fits) misshapen(p, t, n_cols, n_rows, n_planes);
+    struct matrix w = {t->type, (int64_t)(t->ne[1] * t->ne[2]), n_cols, 0, t->data};
+    w.row_bytes = t->nbytes / (size_t)w.n_rows;
+    if (!matmul_supports(&w, t->name, p->err)) plan_give_up(p);
+    return w;
+}
+
+struct matrix tensor_planes(struct plan *p, const char *name, int64_t n_cols, int64_t n_rows,
+                            int n_planes) {
+    return checked_planes(p, find(p, name, ".weight", true), n_cols, n_rows, n_planes);
+}
+
+struct matrix tensor_matrix(struct plan *p, const char *name, int64_t n_cols, int64_t n_rows) {
+    return tensor_planes(p, name, n_cols, n_rows, 1);
+}
+
+struct matrix matrix_rows(const struct matrix *w, int64_t row, int64_t n_rows) {
+    struct matrix part = *w;
+    part.data += (size_t)row * w->row_bytes;
+    part.n_rows = n_rows;
+    return part;
+}
+
+/* "ffn_up_exps" and 3: "ffn_up.3", as in files of early 2024. */
+static struct name name_of_expert(const char *name, int e) {
+    struct name one;
+    size_t n = strlen(name), suffix = strlen("_exps");
+    bool plural = n > suffix && strcmp(name + n - suffix, "_exps") == 0;
+    snprintf(one.text, sizeof one.text, "%.*s.%d", (int)(plural ? n - suffix : n), name, e);
+    return one;
+}
+
+const struct matrix *tensor_experts(struct plan *p, const char *name, int64_t n_cols,
+                                    int64_t n_rows) {
+    struct matrix *w = plan_keep(p, (size_t)p->n_planes, sizeof *w);
+    const struct gguf_tensor *t = find(p, name, ".weight", false);
+    struct matrix all = {0};
+    if (t) all = checked_planes(p, t, n_cols, n_rows, p->n_planes);
+    for (int e = 0; e < p->n_planes; e++) {
+        w[e] = t ? matrix_rows(&all, e * n_rows, n_rows)
+                 : tensor_matrix(p, name_of_expert(name, e).text, n_cols, n_rows);
+    }
+    return w;
+}
+
+/* What is left over would have changed the results: a bias, a norm, a layer more than announced. */
+void tensors_check_unused(struct plan *p) {
+    for (size_t i = 0; i < p->g->n_tensors; i++) {
+        if (p->used_tensors[i]) continue;
+        PLAN_FAIL(p, KQ_UNSUPPORTED, "tensor %s is not part of a model of %s with %d layers",
+                  p->g->tensors[i].name, p->arch, p->n_layer);
+    }
+}

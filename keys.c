@@ -123,7 +123,7 @@ static enum rope_scaling read_scaling(struct plan *p, float factor) {
         if (gguf_str_eq(type, names[i])) return (enum rope_scaling)i;
     }
     PLAN_FAIL(p, KQ_UNSUPPORTED, "%s is \"%.*s\", expected none, linear, yarn or longrope",
-              key.text, (int)(type.len < 64 ? type.len : 64), type.data);
+              key.text, GGUF_SHORT(type));
 }
 
 struct rope read_rope(struct plan *p, int head_dim) {
@@ -268,7 +268,7 @@ static struct key describe(const struct gguf_kv *kv) {
     if (kv->type == GGUF_STRING) {
         const uint8_t *cursor = kv->data;
         struct gguf_str s = gguf_next_str(&cursor);
-        snprintf(d.text, sizeof d.text, " (\"%.*s\")", (int)(s.len < 64 ? s.len : 64), s.data);
+        snprintf(d.text, sizeof d.text, " (\"%.*s\")", GGUF_SHORT(s));
     } else if (!isnan(x)) {
         snprintf(d.text, sizeof d.text, " (%g)", x);
     }

@@ -10,7 +10,7 @@
  * So a result depends on its row of W and on x alone: not on the other rows, the tokens that share
  * the batch, the threads or the instruction set. Why lane = column mod 32 / 4: a vector of 8 dwords
  * holds 32 bytes of quants, and step j of each group of four is cut out of all 8 lanes by one shift
- * and one mask; x is permuted to match once per product. CHANGELOG.md has the measurement.
+ * and one mask; x is permuted to match once per product. docs/measurements.md has the figures.
  *
  * With `reference` the whole matrix is dequantized to a float32 buffer, multiplied in the same
  * order, and the buffer is freed: what one would do without these kernels. */

@@ -28,7 +28,7 @@ static const struct family *find_family(const struct gguf *g, struct error *err)
     char known[400];
     model_families(known, sizeof known);
     error_set(err, KQ_UNSUPPORTED, "general.architecture is \"%.*s\"; this engine runs %s",
-              (int)(arch.len < 64 ? arch.len : 64), arch.data, known);
+              GGUF_SHORT(arch), known);
     return NULL;
 }
 

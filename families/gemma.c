@@ -29,7 +29,7 @@ void gemma2(struct plan *p) {
     struct windows w = read_windows(p, 2, 4096);
     struct rope r = read_rope(p, hd.dim_k);
     struct turns far = turns(p, r, HALVES);
-    struct turns near = turns(p, near_rope(p, r), HALVES);
+    struct turns near = w.n ? turns(p, near_rope(p, r), HALVES) : far;
     value x = embed(p, "token_embd", p->n_embd, sqrtf((float)p->n_embd));
     for (int il = 0; layer(p, il); il++) {
         int window = window_at(&w, il);
@@ -52,7 +52,7 @@ void gemma3(struct plan *p) {
     struct rope r = read_rope(p, hd.dim_k), r_near = unscaled(r);
     r_near.base = number(p, "rope.freq_base_swa", 0, 10000);
     struct turns far = turns(p, r, HALVES);
-    struct turns near = turns(p, r_near, HALVES);
+    struct turns near = w.n ? turns(p, r_near, HALVES) : far;
     value x = embed(p, "token_embd", p->n_embd, sqrtf((float)p->n_embd));
     for (int il = 0; layer(p, il); il++) {
         int window = window_at(&w, il);

@@ -74,6 +74,22 @@ check "info: fall-backs" says out \
 check "info: windows" exits 0 "$RUN" $models/gemma2.gguf --info
 check "info: windows" says out "8 positions in 2 of 4 layers"
 
+# The line of steps, as it was when somebody last looked at it: ./run MODEL --plan >test/data/plans/NAME
+for plan in test/data/plans/*; do
+    check "plan: ${plan##*/}" exits 0 "$RUN" "$models/${plan##*/}.gguf" --plan
+    check "plan: ${plan##*/} is as recorded" cmp "$dir/out" "$plan"
+done
+check "plan: of a file that does not run" exits 1 "$RUN" test/data/vocab.gguf --plan
+
+# A key that nobody knows: 16 bytes of another one's name.
+sed 's/llama\.vocab_size/llama.nonsensity/' $models/llama.gguf >"$dir/unknown.gguf"
+check "unknown key" exits 1 "$RUN" "$dir/unknown.gguf" --ids 1 -n 1
+check "unknown key: named" says err "key llama.nonsensity (512): this engine does not know"
+check "ignored key" exits 0 "$RUN" "$dir/unknown.gguf" --ids 1 -n 1 --ignore-key llama.nonsensity
+check "ignored key: said" says err "ignored    key llama.nonsensity"
+check "ignored key that is not there" exits 0 "$RUN" $models/llama.gguf --ids 1 -n 1 --ignore-key x
+check "ignored key that is not there: said" says err "x: the file has no such key"
+
 # with_template TEXT: the model llama with this as its chat template, 21 bytes, which makes the new
 # entry 64 bytes long and keeps the tensors aligned.
 with_template() {

@@ -1,6 +1,7 @@
 #include "matmul_q.h"
 #include "round.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,11 @@ static void portable_panel(const struct matrix *w, int64_t row, int n_rows, int6
     dequantize_row(w->type, blocks, weights, kc);
     portable_to_lanes(panel, weights, kc);
 }
+
+/* A panel's KC columns begin and end at blocks. */
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(dequantize, static_assert(KC % (len) == 0, #NAME ": KC is whole blocks");)
+#include "types.def"
 
 static void portable_tile(float *acc, const float *panel, const float *x, size_t x_stride, int kc,
                           int n_tokens) {
@@ -70,22 +76,13 @@ static bool always(void) {
     return true;
 }
 
-/* Every type that dequantize_row knows. */
-#define ALL_TYPES(f)                                                                            \
-    {                                                                                           \
-        [GGML_TYPE_F32] = f, [GGML_TYPE_F16] = f, [GGML_TYPE_BF16] = f, [GGML_TYPE_Q4_0] = f,   \
-        [GGML_TYPE_Q4_1] = f, [GGML_TYPE_Q5_0] = f, [GGML_TYPE_Q5_1] = f, [GGML_TYPE_Q8_0] = f, \
-        [GGML_TYPE_Q2_K] = f, [GGML_TYPE_Q3_K] = f, [GGML_TYPE_Q4_K] = f, [GGML_TYPE_Q5_K] = f, \
-        [GGML_TYPE_Q6_K] = f, [GGML_TYPE_MXFP4] = f                                             \
-    }
-
 const struct isa isa_portable = {
     .name = "portable",
     .usable = always,
-    .gemv = ALL_TYPES(portable_gemv),
+    .gemv_any = portable_gemv,
+    .panel_any = portable_panel,
     .panel_rows = 1,
     .tile_tokens = 64,
-    .panel = ALL_TYPES(portable_panel),
     .tile = portable_tile,
     .sum_rows = portable_sum_rows,
     .to_lanes = portable_to_lanes,
@@ -147,6 +144,13 @@ void matmul_close(struct matmul *m) {
     *m = (struct matmul){0};
 }
 
+/* Of the data: that of the type's block struct. */
+static const uint8_t align_of[GGML_N_TYPES] = {
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(dequantize, [number] = _Alignof(block_##name), )
+#include "types.def"
+};
+
 bool matmul_supports(const struct matrix *w, const char *name, struct error *err) {
     const struct ggml_type_info *t = ggml_type_info(w->type);
     if (!dequantize_supported(w->type)) {
@@ -154,7 +158,7 @@ bool matmul_supports(const struct matrix *w, const char *name, struct error *err
                   name, t ? t->name : "unknown", (unsigned)w->type);
         return false;
     }
-    size_t align = w->type == GGML_TYPE_F32 ? 4 : 2;
+    size_t align = align_of[w->type];
     if ((uintptr_t)w->data % align != 0) {
         error_set(err, KQ_BAD_FILE, "%s: data at an address that is no multiple of %zu", name,
                   align);
@@ -183,7 +187,7 @@ static void gemv_rows(void *arg, long begin, long end, int thread) {
         if (begin < stop) {
             int64_t row = begin - first;
             int n = (int)((end < stop ? end : stop) - begin);
-            job->m->isa->gemv[w->type](w, row, n, job->m->x, job->products[i].y + row);
+            isa_gemv(job->m->isa, w->type)(w, row, n, job->m->x, job->products[i].y + row);
             begin += n;
         }
         first = stop;
@@ -204,12 +208,13 @@ static void gemm_panel(const struct matmul *m, const struct product *p, int64_t 
                        float *panel, float *sums) {
     const struct isa *isa = m->isa;
     const struct matrix *w = p->w;
+    panel_fn *panel_of_type = isa_panel(isa, w->type);
     int rows = isa->panel_rows, n_rows = min_int(w->n_rows - row, rows);
     memset(sums, 0, (size_t)(rows * LANES) * (size_t)n_tokens * sizeof(float));
     for (int64_t k = 0; k < w->n_cols; k += KC) {
         int kc;
         const float *x = x_block(m, w->n_cols, n_tokens, k, &kc);
-        isa->panel[w->type](w, row, n_rows, k, min_int(w->n_cols - k, KC), panel);
+        panel_of_type(w, row, n_rows, k, min_int(w->n_cols - k, KC), panel);
         for (int t = 0; t < n_tokens; t += isa->tile_tokens) {
             isa->tile(sums + (size_t)t * (size_t)(rows * LANES), panel, x + (size_t)t * (size_t)kc,
                       (size_t)kc, kc, min_int(n_tokens - t, isa->tile_tokens));

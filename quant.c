@@ -3,17 +3,10 @@
 #include <assert.h>
 #include <math.h>
 
-static_assert(sizeof(block_q4_0) == 2 + 16, "Q4_0: 4.5 bits per weight");
-static_assert(sizeof(block_q4_1) == 2 + 2 + 16, "Q4_1: 5 bits per weight");
-static_assert(sizeof(block_q5_0) == 2 + 4 + 16, "Q5_0: 5.5 bits per weight");
-static_assert(sizeof(block_q5_1) == 2 + 2 + 4 + 16, "Q5_1: 6 bits per weight");
-static_assert(sizeof(block_q8_0) == 2 + 32, "Q8_0: 8.5 bits per weight");
-static_assert(sizeof(block_mxfp4) == 1 + 16, "MXFP4: 4.25 bits per weight");
-static_assert(sizeof(block_q2_K) == 16 + 64 + 2 + 2, "Q2_K: 2.625 bits per weight");
-static_assert(sizeof(block_q3_K) == 32 + 64 + 12 + 2, "Q3_K: 3.4375 bits per weight");
-static_assert(sizeof(block_q4_K) == 2 + 2 + 12 + 128, "Q4_K: 4.5 bits per weight");
-static_assert(sizeof(block_q5_K) == 2 + 2 + 12 + 32 + 128, "Q5_K: 5.5 bits per weight");
-static_assert(sizeof(block_q6_K) == 128 + 64 + 16 + 2, "Q6_K: 6.5625 bits per weight");
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(dequantize, static_assert(sizeof(block_##name) == (bytes),         \
+                                   #NAME ": block_" #name " has the size of types.def");)
+#include "types.def"
 
 /* ---------------------------------------------------------------------------------------------
  * Dequantize. In the layouts i counts the weights of a block from 0, [a..b] are bits of a byte;
@@ -220,76 +213,42 @@ void dequantize_row_q6_K(const block_q6_K *x, float *y, int64_t k) {
     }
 }
 
-static void dequantize_row_f16(const ggml_half *x, float *y, int64_t k) {
+void dequantize_row_f16(const block_f16 *x, float *y, int64_t k) {
     for (int64_t i = 0; i < k; i++) y[i] = fp16_to_fp32(x[i]);
 }
 
-static void dequantize_row_bf16(const uint16_t *x, float *y, int64_t k) {
+void dequantize_row_bf16(const block_bf16 *x, float *y, int64_t k) {
     for (int64_t i = 0; i < k; i++) y[i] = bf16_to_fp32(x[i]);
 }
 
-static void copy_row_f32(const float *x, float *y, int64_t k) {
+void dequantize_row_f32(const block_f32 *x, float *y, int64_t k) {
     for (int64_t i = 0; i < k; i++) y[i] = x[i];
 }
 
-/* False if the type is not one of ours; with k = 0 that is all it tells. */
-static bool dequantize_by_type(uint32_t type, const void *x, float *y, int64_t k) {
+/* One type's part of a switch. */
+#define CASE(number, action) \
+    case number:             \
+        action;              \
+        break;
+
+bool dequantize_supported(uint32_t type) {
     switch (type) {
-    case GGML_TYPE_F32:
-        copy_row_f32(x, y, k);
-        return true;
-    case GGML_TYPE_F16:
-        dequantize_row_f16(x, y, k);
-        return true;
-    case GGML_TYPE_BF16:
-        dequantize_row_bf16(x, y, k);
-        return true;
-    case GGML_TYPE_Q4_0:
-        dequantize_row_q4_0(x, y, k);
-        return true;
-    case GGML_TYPE_Q4_1:
-        dequantize_row_q4_1(x, y, k);
-        return true;
-    case GGML_TYPE_Q5_0:
-        dequantize_row_q5_0(x, y, k);
-        return true;
-    case GGML_TYPE_Q5_1:
-        dequantize_row_q5_1(x, y, k);
-        return true;
-    case GGML_TYPE_Q8_0:
-        dequantize_row_q8_0(x, y, k);
-        return true;
-    case GGML_TYPE_MXFP4:
-        dequantize_row_mxfp4(x, y, k);
-        return true;
-    case GGML_TYPE_Q2_K:
-        dequantize_row_q2_K(x, y, k);
-        return true;
-    case GGML_TYPE_Q3_K:
-        dequantize_row_q3_K(x, y, k);
-        return true;
-    case GGML_TYPE_Q4_K:
-        dequantize_row_q4_K(x, y, k);
-        return true;
-    case GGML_TYPE_Q5_K:
-        dequantize_row_q5_K(x, y, k);
-        return true;
-    case GGML_TYPE_Q6_K:
-        dequantize_row_q6_K(x, y, k);
-        return true;
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(dequantize, CASE(number, return true))
+#include "types.def"
     default:
         return false;
     }
 }
 
-bool dequantize_supported(uint32_t type) {
-    return dequantize_by_type(type, NULL, NULL, 0);
-}
-
 void dequantize_row(uint32_t type, const void *x, float *y, int64_t k) {
-    bool supported = dequantize_by_type(type, x, y, k);
-    assert(supported);
-    (void)supported;
+    switch (type) {
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(dequantize, CASE(number, dequantize_row_##name(x, y, k)))
+#include "types.def"
+    default:
+        assert(dequantize_supported(type));
+    }
 }
 
 /* ---------------------------------------------------------------------------------------------
@@ -579,52 +538,37 @@ static void quantize_block_q6_K(const float *weights, block_q6_K *y) {
     }
 }
 
-static void quantize_row_f16(const float *x, ggml_half *y, int64_t k) {
-    for (int64_t i = 0; i < k; i++) y[i] = fp32_to_fp16(x[i]);
+static void quantize_block_f32(const float *x, block_f32 *y) {
+    *y = *x;
 }
 
-static void quantize_row_bf16(const float *x, uint16_t *y, int64_t k) {
-    for (int64_t i = 0; i < k; i++) y[i] = fp32_to_bf16(x[i]);
+static void quantize_block_f16(const float *x, block_f16 *y) {
+    *y = fp32_to_fp16(*x);
 }
 
-/* False if we do not quantize to the type; with k = 0 that is all it tells. */
-static bool quantize_by_type(uint32_t type, const float *x, void *y, int64_t k) {
+static void quantize_block_bf16(const float *x, block_bf16 *y) {
+    *y = fp32_to_bf16(*x);
+}
+
+bool quantize_supported(uint32_t type) {
     switch (type) {
-    case GGML_TYPE_F32:
-        copy_row_f32(x, y, k);
-        return true;
-    case GGML_TYPE_F16:
-        quantize_row_f16(x, y, k);
-        return true;
-    case GGML_TYPE_BF16:
-        quantize_row_bf16(x, y, k);
-        return true;
-    case GGML_TYPE_Q8_0:
-        for (block_q8_0 *b = y; k > 0; k -= QK, x += QK, b++) quantize_block_q8_0(x, b);
-        return true;
-    case GGML_TYPE_Q5_1:
-        for (block_q5_1 *b = y; k > 0; k -= QK, x += QK, b++) quantize_block_q5_1(x, b);
-        return true;
-    case GGML_TYPE_Q4_K:
-        for (block_q4_K *b = y; k > 0; k -= QK_K, x += QK_K, b++) quantize_block_q4_K(x, b);
-        return true;
-    case GGML_TYPE_Q5_K:
-        for (block_q5_K *b = y; k > 0; k -= QK_K, x += QK_K, b++) quantize_block_q5_K(x, b);
-        return true;
-    case GGML_TYPE_Q6_K:
-        for (block_q6_K *b = y; k > 0; k -= QK_K, x += QK_K, b++) quantize_block_q6_K(x, b);
-        return true;
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(quantize, CASE(number, return true))
+#include "types.def"
     default:
         return false;
     }
 }
 
-bool quantize_supported(uint32_t type) {
-    return quantize_by_type(type, NULL, NULL, 0);
-}
+#define QUANTIZE_ROW(name, len) \
+    for (block_##name *b = y; k > 0; k -= (len), x += (len)) quantize_block_##name(x, b++)
 
 void quantize_row(uint32_t type, const float *x, void *y, int64_t k) {
-    bool supported = quantize_by_type(type, x, y, k);
-    assert(supported);
-    (void)supported;
+    switch (type) {
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(quantize, CASE(number, QUANTIZE_ROW(name, len)))
+#include "types.def"
+    default:
+        assert(quantize_supported(type));
+    }
 }

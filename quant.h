@@ -15,6 +15,10 @@
 
 typedef uint16_t ggml_half; // IEEE binary16, as bits
 
+typedef float block_f32;
+typedef ggml_half block_f16;
+typedef uint16_t block_bf16; // the upper half of a float32
+
 typedef struct {
     ggml_half d;
     uint8_t qs[QK / 2];
@@ -139,28 +143,20 @@ static inline uint16_t fp32_to_bf16(float f) {
 /* Unpacks the 6-bit scale and min of sub-block j (0..7) of a Q4_K or Q5_K block. */
 void get_scale_min_k4(int j, const uint8_t scales[12], uint8_t *sc, uint8_t *m);
 
-/* k weights, a multiple of the block length, from the blocks at x to y. */
-void dequantize_row_q4_0(const block_q4_0 *x, float *y, int64_t k);
-void dequantize_row_q4_1(const block_q4_1 *x, float *y, int64_t k);
-void dequantize_row_q5_0(const block_q5_0 *x, float *y, int64_t k);
-void dequantize_row_q5_1(const block_q5_1 *x, float *y, int64_t k);
-void dequantize_row_q8_0(const block_q8_0 *x, float *y, int64_t k);
-void dequantize_row_mxfp4(const block_mxfp4 *x, float *y, int64_t k);
-void dequantize_row_q2_K(const block_q2_K *x, float *y, int64_t k);
-void dequantize_row_q3_K(const block_q3_K *x, float *y, int64_t k);
-void dequantize_row_q4_K(const block_q4_K *x, float *y, int64_t k);
-void dequantize_row_q5_K(const block_q5_K *x, float *y, int64_t k);
-void dequantize_row_q6_K(const block_q6_K *x, float *y, int64_t k);
+/* k weights, a multiple of the block length, from the blocks at x to y:
+ * dequantize_row_q5_K(const block_q5_K *x, float *y, int64_t k) and so on. */
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(dequantize, void dequantize_row_##name(const block_##name *x, float *y, int64_t k);)
+#include "types.def"
 
-/* The same by type: the one place where types are told apart. x is aligned to 4 bytes for F32, to 1
- * for MXFP4 and to 2 for every other type; gguf.c refuses a general.alignment below 8, and rows are
- * whole blocks, of an even number of bytes but for MXFP4, so every row of a file is. dequantize_row
- * must not be called with a type for which dequantize_supported is false. */
+/* The same by type, which must be one that the engine computes with. x is aligned as its block
+ * struct is: to 4 bytes for F32, to 1 for MXFP4, to 2 for the others. Every row of a file is, as
+ * gguf.c refuses a general.alignment below 8. */
 bool dequantize_supported(uint32_t type);
 void dequantize_row(uint32_t type, const void *x, float *y, int64_t k);
 
-/* Quantizes k weights, a multiple of the block length; true for F32, F16, BF16, Q8_0, Q5_1, Q4_K,
- * Q5_K, Q6_K. The scale search minimises the squared error weighted as ggml's reference
+/* Quantizes k weights, a multiple of the block length, to a type for which quantize_supported. The
+ * scale search minimises the squared error weighted as ggml's reference
  * quantizers do. The bytes depend on the input alone, not on the platform. Blocks hold finite
  * weights only: there NaN counts as 0, and what is beyond 65504 as that. */
 bool quantize_supported(uint32_t type);

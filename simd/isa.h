@@ -26,21 +26,27 @@ struct matrix {
  * while every token passes by. */
 #define KC 256
 
+/* y[r] = W[row + r] . x for n_rows rows; x in lane order, padded with zeros to LANE_GROUP. */
+typedef void gemv_fn(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y);
+
+/* Decodes n_rows <= panel_rows rows, columns k0 .. k0 + kc, into panel, kc padded to LANE_GROUP x
+ * panel_rows weights in the order in which tile() wants them; missing rows repeat the last. */
+typedef void panel_fn(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
+                      float *panel);
+
 struct isa {
     const char *name;
     bool (*usable)(void); // does this CPU have it?
 
-    /* y[r] = W[row + r] . x for n_rows rows; x in lane order, padded with zeros to LANE_GROUP. */
-    void (*gemv[GGML_N_TYPES])(const struct matrix *w, int64_t row, int n_rows, const float *x,
-                               float *y);
+    /* By type: the kernels made for it, or NULL. No table: no type has kernels. */
+    gemv_fn *const *gemv;
+    panel_fn *const *panel;
+    /* For every type that dequantize_row knows: they call it for some columns at a time. */
+    gemv_fn *gemv_any;
+    panel_fn *panel_any;
 
     int panel_rows;  // rows of a panel
     int tile_tokens; // most tokens of one tile() call
-    /* Decodes n_rows <= panel_rows rows, columns k0 .. k0 + kc, into panel, kc padded to LANE_GROUP
-     * x panel_rows weights in the order in which tile() wants them; missing rows repeat the last.
-     */
-    void (*panel[GGML_N_TYPES])(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
-                                float *panel);
     /* acc[t][r][lane] += panel x token t, for n_tokens <= tile_tokens tokens at x + t * x_stride,
      * kc columns in lane order. */
     void (*tile)(float *acc, const float *panel, const float *x, size_t x_stride, int kc,
@@ -57,6 +63,14 @@ struct isa {
 
     const struct ops *ops;
 };
+
+/* What computes with a type: its own kernel if it has one. */
+static inline gemv_fn *isa_gemv(const struct isa *isa, uint32_t type) {
+    return isa->gemv && isa->gemv[type] ? isa->gemv[type] : isa->gemv_any;
+}
+static inline panel_fn *isa_panel(const struct isa *isa, uint32_t type) {
+    return isa->panel && isa->panel[type] ? isa->panel[type] : isa->panel_any;
+}
 
 /* The key/value cache of one head. Keys lie in groups of 8 positions, [group][head_dim][8], so that
  * a vector holds one dimension of 8 neighbours; values lie as [position][head_dim]. A ring:

@@ -1,9 +1,10 @@
 /* The products of matmul_q.h on the vector layer of simd.h, included once per instruction set.
  *
- * A block type is two functions: begin() unpacks a block's scales, unit() unpacks the next 64
- * weights (or all 32 of the older formats) in lane order and emits them 8 at a time, step by step.
- * What happens to an emitted vector is the sink's business: a gemv multiplies it at once, a panel
- * stores it. Everything is inlined into one loop per type and use. */
+ * A type that has kernels (types.def says so) is two functions: name_begin unpacks the scales of a
+ * block, name_unit unpacks its next 64 weights (all 32 if there are no more) in lane order and
+ * emits them 8 at a time, step by step. What happens to an emitted vector is the sink's business: a
+ * gemv multiplies it at once, a panel stores it. Everything is inlined into one loop per type and
+ * use. Types without kernels are dequantized a few hundred weights at a time. */
 #ifndef MATMUL_Q_SIMD_H
 #define MATMUL_Q_SIMD_H
 
@@ -101,6 +102,7 @@ INLINE void begin_scale_offset(struct block *b) {
     vf_half2(b->p, b->stride, &b->scale[0], &b->offset[0]);
 }
 
+#define f32_begin begin_nothing
 INLINE void f32_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vf w[4];
@@ -108,6 +110,7 @@ INLINE void f32_unit(struct block *b, int u, struct sink *s) {
     for (int i = 0; i < 4; i++) emit(s, i, w[i]);
 }
 
+#define f16_begin begin_nothing
 INLINE void f16_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vf w[4];
@@ -115,6 +118,7 @@ INLINE void f16_unit(struct block *b, int u, struct sink *s) {
     for (int i = 0; i < 4; i++) emit(s, i, w[i]);
 }
 
+#define bf16_begin begin_nothing
 INLINE void bf16_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vf w[4];
@@ -122,6 +126,7 @@ INLINE void bf16_unit(struct block *b, int u, struct sink *s) {
     for (int i = 0; i < 4; i++) emit(s, i, w[i]);
 }
 
+#define q8_0_begin begin_scale
 INLINE void q8_0_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     emit_signed(s, 0, vi_load32(b->p + offsetof(block_q8_0, qs), b->stride), b->scale[0]);
@@ -136,18 +141,21 @@ INLINE void mxfp4_unit(struct block *b, int u, struct sink *s) {
     emit_signed(s, 0, vi_lookup(q, mxfp4_values), b->scale[0]);
 }
 
+#define q4_0_begin begin_scale
 INLINE void q4_0_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vi q = vi_nibbles(b->p + offsetof(block_q4_0, qs), b->stride);
     emit_signed(s, 0, vi_sub8(q, bytes_set1(8)), b->scale[0]);
 }
 
+#define q4_1_begin begin_scale_offset
 INLINE void q4_1_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vi q = vi_nibbles(b->p + offsetof(block_q4_1, qs), b->stride);
     emit_unsigned(s, 0, q, b->scale[0], b->offset[0]);
 }
 
+#define q5_0_begin begin_scale
 INLINE void q5_0_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vi low = vi_nibbles(b->p + offsetof(block_q5_0, qs), b->stride);
@@ -155,6 +163,7 @@ INLINE void q5_0_unit(struct block *b, int u, struct sink *s) {
     emit_signed(s, 0, vi_sub8(vi_or(low, high), bytes_set1(16)), b->scale[0]);
 }
 
+#define q5_1_begin begin_scale_offset
 INLINE void q5_1_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vi low = vi_nibbles(b->p + offsetof(block_q5_1, qs), b->stride);
@@ -318,9 +327,11 @@ INLINE void gemv_blocks(const struct matrix *w, int64_t row, int n_rows, const f
             begin_ahead(&b1, block_bytes, ahead, begin);
             unit(&b0, 0, &s0);
             unit(&b1, 0, &s1);
-            if (block_len == QK_K) {
+            if (block_len >= 128) {
                 unit(&b0, 1, &s0);
                 unit(&b1, 1, &s1);
+            }
+            if (block_len >= 256) {
                 unit(&b0, 2, &s0);
                 unit(&b1, 2, &s1);
                 unit(&b0, 3, &s0);
@@ -354,8 +365,8 @@ INLINE void panel_blocks(const struct matrix *w, int64_t row, int n_rows, int64_
         for (int k = 0; k < kc; k += block_len) {
             begin(&b);
             unit(&b, 0, &s);
-            if (block_len == QK_K) {
-                unit(&b, 1, &s);
+            if (block_len >= 128) unit(&b, 1, &s);
+            if (block_len >= 256) {
                 unit(&b, 2, &s);
                 unit(&b, 3, &s);
             }
@@ -365,31 +376,10 @@ INLINE void panel_blocks(const struct matrix *w, int64_t row, int n_rows, int64_
     }
 }
 
-#define DEFINE_TYPE(type, len, bytes, begin)                                                      \
-    static void gemv_##type(const struct matrix *w, int64_t row, int n_rows, const float *x,      \
-                            float *y) {                                                           \
-        gemv_blocks(w, row, n_rows, x, y, len, bytes, begin, type##_unit);                        \
-    }                                                                                             \
-    static void panel_##type(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc, \
-                             float *panel) {                                                      \
-        panel_blocks(w, row, n_rows, k0, kc, panel, len, bytes, begin, type##_unit);              \
-    }
+/* ---- any type, any number of columns --------------------------------------------------------- */
 
-DEFINE_TYPE(q8_0, QK, sizeof(block_q8_0), begin_scale)
-DEFINE_TYPE(q4_0, QK, sizeof(block_q4_0), begin_scale)
-DEFINE_TYPE(q4_1, QK, sizeof(block_q4_1), begin_scale_offset)
-DEFINE_TYPE(q5_0, QK, sizeof(block_q5_0), begin_scale)
-DEFINE_TYPE(q5_1, QK, sizeof(block_q5_1), begin_scale_offset)
-DEFINE_TYPE(mxfp4, QK, sizeof(block_mxfp4), mxfp4_begin)
-DEFINE_TYPE(q2_K, QK_K, sizeof(block_q2_K), q2_K_begin)
-DEFINE_TYPE(q3_K, QK_K, sizeof(block_q3_K), q3_K_begin)
-DEFINE_TYPE(q4_K, QK_K, sizeof(block_q4_K), q4_K_begin)
-DEFINE_TYPE(q5_K, QK_K, sizeof(block_q5_K), q5_K_begin)
-DEFINE_TYPE(q6_K, QK_K, sizeof(block_q6_K), q6_K_begin)
-
-/* Rows of F32, F16 and BF16 that are no multiple of 32: KC columns at a time are dequantized into a
- * buffer in L1, the end padded with zeros. */
-INLINE void odd_columns(const struct matrix *w, int64_t row, int64_t last, int64_t k0, int kc,
+/* KC columns at a time are dequantized into a buffer in L1, the end padded with zeros. */
+INLINE void any_columns(const struct matrix *w, int64_t row, int64_t last, int64_t k0, int kc,
                         struct sink *s) {
     float buffer[SIMD_ROWS][KC];
     const struct ggml_type_info *t = ggml_type_info(w->type);
@@ -411,11 +401,11 @@ INLINE int columns_left(int64_t n_cols, int64_t k) {
     return (int)(n_cols - k < KC ? n_cols - k : KC);
 }
 
-static void gemv_odd(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y) {
+static void gemv_any(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y) {
     for (int r = 0; r < n_rows; r += SIMD_ROWS) {
         struct sink s = {.acc = vf_zero(), .x = x};
         for (int64_t k = 0; k < w->n_cols; k += KC) {
-            odd_columns(w, row + r, row + n_rows - 1, k, columns_left(w->n_cols, k), &s);
+            any_columns(w, row + r, row + n_rows - 1, k, columns_left(w->n_cols, k), &s);
             s.x += KC;
         }
         float sums[SIMD_ROWS];
@@ -424,37 +414,44 @@ static void gemv_odd(const struct matrix *w, int64_t row, int n_rows, const floa
     }
 }
 
-static void panel_odd(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
+static void panel_any(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
                       float *panel) {
     for (int v = 0; v < PANEL_VECS; v++) {
         struct sink s = {.panel = panel_vec(panel, v, kc), .store = true};
-        odd_columns(w, row + v * SIMD_ROWS, row + n_rows - 1, k0, kc, &s);
+        any_columns(w, row + v * SIMD_ROWS, row + n_rows - 1, k0, kc, &s);
     }
 }
 
-#define DEFINE_FLOATS(type, bytes)                                                                \
-    static void gemv_##type(const struct matrix *w, int64_t row, int n_rows, const float *x,      \
+/* ---- a kernel for each type ------------------------------------------------------------------ */
+
+/* Blocks of fewer than 32 weights are taken as many as make 32 at a time. Rows that do not come out
+ * even are left to gemv_any and panel_any. */
+#define AT_ONCE(len) ((len) < LANE_GROUP ? LANE_GROUP : (len))
+#define FITS(len, n) (AT_ONCE(len) == (len) || (n) % AT_ONCE(len) == 0)
+
+#define DEFINE_KERNELS(name, len, bytes)                                                          \
+    static void gemv_##name(const struct matrix *w, int64_t row, int n_rows, const float *x,      \
                             float *y) {                                                           \
-        if (w->n_cols % LANE_GROUP != 0) {                                                        \
-            gemv_odd(w, row, n_rows, x, y);                                                       \
+        if (FITS(len, w->n_cols)) {                                                               \
+            gemv_blocks(w, row, n_rows, x, y, AT_ONCE(len), AT_ONCE(len) / (len) * (bytes),       \
+                        name##_begin, name##_unit);                                               \
         } else {                                                                                  \
-            gemv_blocks(w, row, n_rows, x, y, LANE_GROUP, LANE_GROUP *(bytes), begin_nothing,     \
-                        type##_unit);                                                             \
+            gemv_any(w, row, n_rows, x, y);                                                       \
         }                                                                                         \
     }                                                                                             \
-    static void panel_##type(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc, \
+    static void panel_##name(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc, \
                              float *panel) {                                                      \
-        if (kc % LANE_GROUP != 0) {                                                               \
-            panel_odd(w, row, n_rows, k0, kc, panel);                                             \
+        if (FITS(len, kc)) {                                                                      \
+            panel_blocks(w, row, n_rows, k0, kc, panel, AT_ONCE(len),                             \
+                         AT_ONCE(len) / (len) * (bytes), name##_begin, name##_unit);              \
         } else {                                                                                  \
-            panel_blocks(w, row, n_rows, k0, kc, panel, LANE_GROUP, LANE_GROUP *(bytes),          \
-                         begin_nothing, type##_unit);                                             \
+            panel_any(w, row, n_rows, k0, kc, panel);                                             \
         }                                                                                         \
     }
 
-DEFINE_FLOATS(f32, sizeof(float))
-DEFINE_FLOATS(f16, sizeof(ggml_half))
-DEFINE_FLOATS(bf16, sizeof(uint16_t))
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(kernels, DEFINE_KERNELS(name, len, bytes))
+#include "../types.def"
 
 /* --------------------------------------------------------------------------- batches of tokens */
 
@@ -554,19 +551,22 @@ static void to_lanes(float *dst, const float *x, int64_t k) {
 
 SIMD_END
 
-#define OF_EACH_TYPE(f)                                                                       \
-    {                                                                                         \
-        [GGML_TYPE_F32] = f##f32, [GGML_TYPE_F16] = f##f16, [GGML_TYPE_BF16] = f##bf16,       \
-        [GGML_TYPE_Q4_0] = f##q4_0, [GGML_TYPE_Q4_1] = f##q4_1, [GGML_TYPE_Q5_0] = f##q5_0,   \
-        [GGML_TYPE_Q5_1] = f##q5_1, [GGML_TYPE_Q8_0] = f##q8_0, [GGML_TYPE_MXFP4] = f##mxfp4, \
-        [GGML_TYPE_Q2_K] = f##q2_K, [GGML_TYPE_Q3_K] = f##q3_K, [GGML_TYPE_Q4_K] = f##q4_K,   \
-        [GGML_TYPE_Q5_K] = f##q5_K, [GGML_TYPE_Q6_K] = f##q6_K                                \
-    }
+static gemv_fn *const gemv_kernels[GGML_N_TYPES] = {
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(kernels, [number] = gemv_##name, )
+#include "../types.def"
+};
+static panel_fn *const panel_kernels[GGML_N_TYPES] = {
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(kernels, [number] = panel_##name, )
+#include "../types.def"
+};
 
 /* The members of struct isa that this file provides. */
-#define MATMUL_Q_SIMD_MEMBERS                                                             \
-    .gemv = OF_EACH_TYPE(gemv_), .panel = OF_EACH_TYPE(panel_), .panel_rows = PANEL_ROWS, \
-    .tile_tokens = TILE_TOKENS, .tile = tile, .sum_rows = sum_rows, .to_lanes = to_lanes, \
-    .fma_loop = fma_loop, .fma_loop_macs = TILE_TOKENS * TILE_VECS * VEC_FLOATS
+#define MATMUL_Q_SIMD_MEMBERS                                                                   \
+    .gemv = gemv_kernels, .panel = panel_kernels, .gemv_any = gemv_any, .panel_any = panel_any, \
+    .panel_rows = PANEL_ROWS, .tile_tokens = TILE_TOKENS, .tile = tile, .sum_rows = sum_rows,   \
+    .to_lanes = to_lanes, .fma_loop = fma_loop,                                                 \
+    .fma_loop_macs = TILE_TOKENS * TILE_VECS * VEC_FLOATS
 
 #endif

@@ -539,7 +539,7 @@ static void spy_panel(const struct matrix *w, int64_t row, int n_rows, int64_t k
                       float *panel) {
     spy.n++;
     if (spy.flag) *spy.flag = 1;
-    spy.isa->panel[w->type](w, row, n_rows, k0, kc, panel);
+    isa_panel(spy.isa, w->type)(w, row, n_rows, k0, kc, panel);
 }
 
 /* Runs 5 tokens; `flag` is set amidst the first product, and ends it (NULL: nothing does, and the
@@ -575,7 +575,8 @@ static void test_two_flags(const struct loaded *l) {
     float *rows = run(l, &s, 5), *expected = rows + 4 * (size_t)l->m.n_vocab;
     spy.isa = isa_best();
     isa = *spy.isa;
-    for (int type = 0; type < GGML_N_TYPES; type++) isa.panel[type] = spy_panel;
+    isa.panel = NULL;
+    isa.panel_any = spy_panel;
     for (int i = 0; i < 2; i++) {
         struct transformer_params p = {
             .isa = &isa, .threads = threads, .n_batch = 8, .stop = &flags[i]};

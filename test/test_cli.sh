@@ -1,17 +1,11 @@
 #!/bin/sh
 # The command line of ./run: exit status and messages, what goes where, and the same text every way.
-# RUN is the program; it runs in the repository's root.
 set -u
-RUN=${RUN:-./run}
+cd "$(dirname "$0")/.." || exit 1
+. test/lib.sh
 demo=demo/tales-Q5_K_M.gguf
 model=test/data/models/llama-q2k.gguf # 512 tokens, context 256
 vocab=test/data/vocab.gguf
-passed=0
-failed=0
-tmp=$(mktemp -d) || exit 1
-pid=
-trap '[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null; rm -rf "$tmp"' EXIT
-trap 'exit 1' INT TERM
 
 # Sanitizers make everything ten times slower.
 case $RUN in
@@ -19,68 +13,16 @@ case $RUN in
 *) n_gen=10 ;;
 esac
 
-# Where the system has it, a hang fails instead of hanging the test.
-if command -v timeout >/dev/null 2>&1; then
-    limit() { timeout 120 "$@"; }
-else
-    limit() { "$@"; }
-fi
-
-ok() {
-    passed=$((passed + 1))
-}
-
-# fail WHAT: with what the last command said.
-fail() {
-    failed=$((failed + 1))
-    echo "test_cli.sh: $1"
-    sed 's/^/    /' "$tmp/err" | head -n 5
-}
-
-# is WHAT EXPECTED FOUND
-is() {
-    if [ "$2" = "$3" ]; then ok; else fail "$1: expected \"$2\", found \"$3\""; fi
-}
-
-# same WHAT FILE FILE
-same() {
-    if cmp -s "$2" "$3"; then ok; else fail "$1: not the same"; fi
-}
-
-# says WHAT TEXT: standard error has it.
-says() {
-    if grep -qF -e "$2" "$tmp/err"; then ok; else fail "$1: expected \"$2\""; fi
-}
-
-# run STATUS ARGUMENTS...: output to $tmp/out, messages to $tmp/err.
-run() {
-    expected=$1
-    shift
-    limit "$RUN" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
-    is "run $*: status" "$expected" $?
-}
-
-# refused STATUS TEXT ARGUMENTS...: no output, one line that says the text.
-refused() {
-    text=$2
-    status=$1
-    shift 2
-    run "$status" "$@"
-    says "run $*" "$text"
-    is "run $*: lines of messages" 1 $(($(wc -l <"$tmp/err")))
-    is "run $*: bytes of output" 0 $(($(wc -c <"$tmp/out")))
-}
-
 # ---- usage ----------------------------------------------------------------------------------------
 
 run 2
 says "no arguments" "usage: ./run MODEL.gguf"
 run 0 --help
 is "--help goes to standard output" 0 $(($(wc -c <"$tmp/err")))
-grep -q -e '--perplexity FILE' "$tmp/out" || fail "--help: no --perplexity"
+says "--help" "--perplexity FILE" out
 run 0 -h
 run 0 --version
-grep -q '^kq.c [0-9.]*$' "$tmp/out" || fail "--version: $(cat "$tmp/out")"
+matches "--version" '^kq.c [0-9.]*$' "$tmp/out"
 
 refused 2 "--frobnicate is not an option" $model --frobnicate
 refused 2 "-x is not an option" -x $model
@@ -199,13 +141,12 @@ same "--logits onto the model" $model "$tmp/own"
 run 0 $model --ids "1 5 7" -n 3 --json
 tail -n 1 "$tmp/err" >"$tmp/json"
 pair='"[a-z0-9_]+": ("[a-z0-9_]*"|[0-9]+(\.[0-9]+)?)'
-grep -qE "^\{$pair(, $pair)*\}\$" "$tmp/json" || fail "--json: $(cat "$tmp/json")"
+matches "--json" "^\{$pair(, $pair)*\}\$" "$tmp/json"
 for key in prompt_tokens prompt_tok_s gen_tokens gen_tok_s load_s mapped_bytes kv_bytes \
     scratch_bytes peak_anon_bytes isa threads logits_hash; do
-    grep -q "\"$key\": " "$tmp/json" || fail "--json: no $key in $(cat "$tmp/json")"
+    matches "--json: $key" "\"$key\": " "$tmp/json"
 done
-grep -q '"prompt_tokens": 3, .*"gen_tokens": 3, .*"logits_hash": "[0-9a-f]\{16\}"' "$tmp/json" ||
-    fail "--json: $(cat "$tmp/json")"
+matches "--json" '"prompt_tokens": 3, .*"gen_tokens": 3, .*"logits_hash": "[0-9a-f]{16}"' "$tmp/json"
 
 if [ -c /dev/full ]; then
     run 1 $model --ids "1 5" -n 2 -q --logits /dev/full
@@ -254,7 +195,7 @@ for options in "-t 2" "-t 3" "-b 1" "-b 7 -t 3" "-b 256" --reference "--referenc
     same "text with $options" "$tmp/text" "$tmp/out"
 done
 text --kv f32
-if cmp -s "$tmp/text" "$tmp/out"; then fail "--kv f32: the logits of f16"; else ok; fi
+differ "--kv f32: not the logits of f16" "$tmp/text" "$tmp/out"
 run 0 $demo -p "Once upon a time" -n 8 --verify
 says "--verify" "all logits equal the reference's, bit for bit"
 
@@ -265,7 +206,7 @@ cp "$tmp/out" "$tmp/seven"
 run 0 $demo -p "Once upon a time" -n 30 --temp 1 -s 7 -q -t 1
 same "the same seed" "$tmp/seven" "$tmp/out"
 run 0 $demo -p "Once upon a time" -n 30 --temp 1 -s 8 -q
-if cmp -s "$tmp/seven" "$tmp/out"; then fail "another seed, the same text"; else ok; fi
+differ "another seed" "$tmp/seven" "$tmp/out"
 run 0 $demo -p "Once upon a time" -n 30 --temp 1
 cp "$tmp/out" "$tmp/random"
 seed=$(sed -n 's/.*seed \([0-9][0-9]*\).*/\1/p' "$tmp/err")
@@ -293,5 +234,4 @@ stops() {
 stops -p "Once upon a time" -n -1 -c 4000
 stops -f demo/heldout.txt -n 1 -c 30000 -b 30000 # in the middle of its only batch
 
-echo "test_cli.sh: $passed passed, $failed failed"
-[ $failed -eq 0 ]
+finish

@@ -22,6 +22,15 @@ else
     limit() { "$@"; }
 fi
 
+# bytes FILE, lines FILE: how many the file has; 0 if there is no such file.
+bytes() {
+    if [ -e "$1" ]; then wc -c <"$1" | tr -d ' '; else echo 0; fi
+}
+
+lines() {
+    if [ -e "$1" ]; then wc -l <"$1" | tr -d ' '; else echo 0; fi
+}
+
 ok() {
     passed=$((passed + 1))
 }
@@ -84,8 +93,8 @@ refused() {
     shift 2
     run "$status" "$@"
     says "run $*" "$text"
-    is "run $*: lines of messages" 1 $(($(wc -l <"$tmp/err")))
-    is "run $*: bytes of output" 0 $(($(wc -c <"$tmp/out")))
+    is "run $*: lines of messages" 1 "$(lines "$tmp/err")"
+    is "run $*: bytes of output" 0 "$(bytes "$tmp/out")"
 }
 
 # The last command of a test.

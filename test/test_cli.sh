@@ -18,7 +18,7 @@ esac
 run 2
 says "no arguments" "usage: ./run MODEL.gguf"
 run 0 --help
-is "--help goes to standard output" 0 $(($(wc -c <"$tmp/err")))
+is "--help goes to standard output" 0 "$(bytes "$tmp/err")"
 says "--help" "--perplexity FILE" out
 run 0 -h
 run 0 --version
@@ -64,7 +64,7 @@ if [ -r "$tmp/unreadable" ]; then
 else
     refused 1 "Permission denied" "$tmp/unreadable" -p a
 fi
-size=$(($(wc -c <$demo)))
+size=$(bytes $demo)
 for bytes in 1 3 4 20 24 100 5000 100000 $((size / 2)) $((size - 1)); do
     head -c $bytes $demo >"$tmp/cut"
     refused 1 "$tmp/cut" "$tmp/cut" -p a
@@ -92,7 +92,7 @@ is "--tokens of a vocabulary" "1 293 427 271 274 286 287" "$(cat "$tmp/out")"
 run 0 $vocab --tokens -p ""
 is "--tokens of nothing" "1" "$(cat "$tmp/out")"
 run 0 $vocab --tokens -f $vocab
-is "--tokens: lines for any bytes" 1 $(($(wc -l <"$tmp/out")))
+is "--tokens: lines for any bytes" 1 "$(lines "$tmp/out")"
 printf 'hello a b' | limit "$RUN" $vocab --tokens >"$tmp/out" 2>"$tmp/err"
 is "--tokens of standard input" "1 293 427 271 274 286 287" "$(cat "$tmp/out")"
 
@@ -111,7 +111,7 @@ run 0 $demo -p "Once upon a time" -n 0
 is "-n 0: the prompt alone" "Once upon a time" "$(cat "$tmp/out")"
 run 0 $demo -p "Once upon a time" -n 0 -q
 is "-n 0 -q: nothing" "" "$(cat "$tmp/out")"
-is "-q: no statistics" 0 $(($(wc -c <"$tmp/err")))
+is "-q: no statistics" 0 "$(bytes "$tmp/err")"
 run 0 $demo -p "Once upon a time" -n 8
 says "statistics" "generated       8 tokens"
 run 0 $demo -p "Once upon a time" -n -1 -c 20
@@ -127,9 +127,9 @@ same "standard input" "$tmp/from_p" "$tmp/out"
 # ---- outputs --------------------------------------------------------------------------------------
 
 run 0 $model --ids "1 5 7 9" -n 0 --logits "$tmp/logits" -q
-is "--logits of a prompt of 4: bytes" $((4 * 512 * 4)) $(($(wc -c <"$tmp/logits")))
+is "--logits of a prompt of 4: bytes" $((4 * 512 * 4)) "$(bytes "$tmp/logits")"
 run 0 $model --ids "1 5 7 9" -n 3 --logits "$tmp/more" -q -b 1
-is "--logits and 3 generated: bytes" $((7 * 512 * 4)) $(($(wc -c <"$tmp/more")))
+is "--logits and 3 generated: bytes" $((7 * 512 * 4)) "$(bytes "$tmp/more")"
 head -c 8192 "$tmp/more" >"$tmp/first"
 same "--logits of the prompt" "$tmp/logits" "$tmp/first"
 
@@ -220,7 +220,7 @@ stops() {
     : >"$tmp/out" # or the loop may see what the run before left, and the signal come too early
     "$RUN" $demo --isa portable "$@" >"$tmp/out" 2>"$tmp/err" </dev/null &
     pid=$!
-    while [ $(($(wc -c <"$tmp/out"))) -lt 30 ] && kill -0 $pid 2>/dev/null; do sleep 1; done
+    while [ "$(bytes "$tmp/out")" -lt 30 ] && kill -0 $pid 2>/dev/null; do sleep 1; done
     before=$(date +%s)
     kill -INT $pid
     wait $pid

@@ -26,8 +26,9 @@ struct ref {
 struct pass;
 struct step;
 
-/* ---- kinds of step ------------------------------------------------------------------------------
- * A file of steps/ has, for each of its kinds, the builder that families call, the arguments that
+/* ---- kinds of step --------------------------------------------------------------------------- */
+
+/* A file of steps/ has, for each of its kinds, the builder that families call, the arguments that
  * it leaves, and what runs. */
 
 enum step_does {

@@ -79,6 +79,8 @@ static void test_members(void) {
     CHECK(o.reference && o.json && o.quiet && o.kv_f32 && o.isa == isa_find("portable"), "flags");
     accept(&o, ARGUMENTS("m", "--verify", "--tokens", "--info", "--bench", "--chat"));
     CHECK(o.verify && o.tokens && o.info && o.bench && o.chat, "modes");
+    accept(&o, ARGUMENTS("m", "--plan", "--ignore-key", "a", "--ignore-key", "b"));
+    CHECK(o.plan && o.ignored_keys.n == 2 && strcmp(o.ignored_keys.text[1], "b") == 0, "texts");
     accept(&o, ARGUMENTS("m", "--kv", "f32", "--kv", "f16", "-n", "1", "-n", "2"));
     CHECK(!o.kv_f32 && o.n_gen == 2, "the last one counts");
 }
@@ -117,6 +119,19 @@ static void test_refusals(void) {
     CHECK(parse(&o, ARGUMENTS(name), &err) < 0 && strncmp(err.text, name, 100) == 0, "a long name");
 }
 
+/* As many of a repeated option as there is room for, and one more. */
+static void test_repeated(void) {
+    char *argv[2 + 2 * (OPTIONS_MOST_TEXTS + 1) + 1] = {"run", "m"};
+    struct options o;
+    for (int i = 0; i <= OPTIONS_MOST_TEXTS; i++) {
+        if (i == OPTIONS_MOST_TEXTS) accept(&o, argv);
+        argv[2 + 2 * i] = "--ignore-key";
+        argv[3 + 2 * i] = "k";
+    }
+    CHECK(o.ignored_keys.n == OPTIONS_MOST_TEXTS, "%zu", o.ignored_keys.n);
+    refuse("--ignore-key: expected at most 32 of these, found \"k\"", argv);
+}
+
 static void test_ids(void) {
     struct token_list ids = {0};
     struct error err;
@@ -153,6 +168,7 @@ int main(void) {
     test_members();
     test_ends();
     test_refusals();
+    test_repeated();
     test_ids();
     test_help();
     return test_done("test_options");

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --------------------------------------------------------------- portable C: the specification */
+/* ---- portable C: the specification ----------------------------------------------------------- */
 
 static int min_int(int64_t a, int64_t b) {
     return (int)(a < b ? a : b);
@@ -91,7 +91,7 @@ const struct isa isa_portable = {
     .ops = &ops_portable,
 };
 
-/* ------------------------------------------------------------------------ the table, best first */
+/* ---- the table, best first ------------------------------------------------------------------- */
 
 const struct isa *const isa_all[] = {
 #if defined(__x86_64__)
@@ -114,7 +114,7 @@ const struct isa *isa_find(const char *name) {
     return NULL;
 }
 
-/* -------------------------------------------------------------------------------- open, checks */
+/* ---- open, checks ---------------------------------------------------------------------------- */
 
 int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads, bool reference,
                 int64_t max_cols, int max_tokens, struct error *err) {
@@ -167,7 +167,7 @@ bool matmul_supports(const struct matrix *w, const char *name, struct error *err
     return true;
 }
 
-/* ----------------------------------------------------------------------------------- one token */
+/* ---- one token ------------------------------------------------------------------------------- */
 
 /* The rows of all products are numbered through; a job covers some of them. */
 struct job {
@@ -194,7 +194,7 @@ static void gemv_rows(void *arg, long begin, long end, int thread) {
     }
 }
 
-/* ------------------------------------------------------------------------------------- a batch */
+/* ---- a batch --------------------------------------------------------------------------------- */
 
 /* The activations of a batch lie as (blocks of KC columns, tokens, columns of the block), so that
  * what a panel needs is contiguous. Returns where block k0 begins and its row length. */
@@ -291,8 +291,7 @@ static void run_products(struct matmul *m, const struct product *products, int n
     }
 }
 
-/* ------------------------------------------------------------------------------- the reference
- * path */
+/* ---- the reference path ---------------------------------------------------------------------- */
 
 struct dequantize_job {
     const struct matrix *w;

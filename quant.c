@@ -8,10 +8,10 @@
                                    #NAME ": block_" #name " has the size of types.def");)
 #include "types.def"
 
-/* ---------------------------------------------------------------------------------------------
- * Dequantize. In the layouts i counts the weights of a block from 0, [a..b] are bits of a byte;
- * each line is proved for every i by the function of test/test_quant.c named after it.
- * ------------------------------------------------------------------------------------------- */
+/* ---- dequantize ------------------------------------------------------------------------------ */
+
+/* In the layouts i counts the weights of a block from 0, [a..b] are bits of a byte; each line is
+ * proved for every i by the function of test/test_quant.c named after it. */
 
 /* Older formats: 32 weights, one scale d (and one offset m).
  *
@@ -251,10 +251,10 @@ void dequantize_row(uint32_t type, const void *x, float *y, int64_t k) {
     }
 }
 
-/* ---------------------------------------------------------------------------------------------
- * Quantize. Only +, -, *, / and sqrtf, each rounded once and in a fixed order: the same bytes on
- * every platform.
- * ------------------------------------------------------------------------------------------- */
+/* ---- quantize -------------------------------------------------------------------------------- */
+
+/* Only +, -, *, / and sqrtf, each rounded once and in a fixed order: the same bytes on every
+ * platform. */
 
 /* To the nearest integer of lo..hi, halves away from zero; NaN becomes lo. */
 static inline int round_clamped(float v, float lo, float hi) {

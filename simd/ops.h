@@ -114,7 +114,7 @@ static void softcap(float *x, int64_t n, float cap) {
     }
 }
 
-/* ----------------------------------------------------------------------------------- attention */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 INLINE vf load_cached(const void *base, size_t i, bool f16) {
     return f16 ? vf_load_f16((const ggml_half *)base + i) : vf_load((const float *)base + i);

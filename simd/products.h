@@ -89,7 +89,7 @@ INLINE vi bytes_set1(uint8_t b) {
     return vi_set1((int32_t)(b * 0x01010101u));
 }
 
-/* ---------------------------------------------------------------------------------- block types */
+/* ---- block types ----------------------------------------------------------------------------- */
 
 /* What several types have before their weights: nothing, a scale, a scale and an offset. */
 INLINE void begin_nothing(struct block *b) {
@@ -293,7 +293,7 @@ INLINE void q6_K_unit(struct block *b, int u, struct sink *s) {
     emit_signed(s, 8 * u + 4, vi_sub8(q1, bias), splat4(b->scale[u / 2], j + 1));
 }
 
-/* ----------------------------------------------------------------------- loops over the blocks */
+/* ---- loops over the blocks ------------------------------------------------------------------- */
 
 typedef void begin_fn(struct block *b);
 typedef void unit_fn(struct block *b, int u, struct sink *s);
@@ -453,7 +453,7 @@ static void panel_any(const struct matrix *w, int64_t row, int n_rows, int64_t k
     WHEN(kernels, DEFINE_KERNELS(name, len, bytes))
 #include "../types.def"
 
-/* --------------------------------------------------------------------------- batches of tokens */
+/* ---- batches of tokens ----------------------------------------------------------------------- */
 
 /* One line of the next tokens' activations is fetched a step: they lie in L2 and go on where this
  * tile's end, and their first use would stall all sums at once. */

@@ -23,6 +23,7 @@ int count(struct plan *p, const char *key, int least, int otherwise);
 int count_at(struct plan *p, const char *key, int il, int least, int otherwise);
 float number(struct plan *p, const char *key, float least, float otherwise);
 float epsilon(struct plan *p, const char *key); // must be there
+bool flag(struct plan *p, const char *key, bool otherwise);
 
 struct heads {
     int n, n_kv, dim_k, dim_v; // n * dim_k need not be n_embd
@@ -60,18 +61,23 @@ int window_at(const struct windows *w, int il); // 0: none
 
 /* Names are layer il's from here on. False when there is none: then they are the model's. */
 bool layer(struct plan *p, int il);
+/* The last n layers are in the file, but no part of what is run. */
+void skip_last_layers(struct plan *p, int n);
 bool has(struct plan *p, const char *name);  // NAME.weight
 void need(struct plan *p, const char *name); // NAME as it is: "ffn_up_exps.bias"
-const float *vector(struct plan *p, const char *name, int64_t n);    // NAME.weight, F32
-const float *vector_if(struct plan *p, const char *name, int64_t n); // NULL if it is not there
+const float *vector(struct plan *p, const char *name, int64_t n);       // NAME.weight, F32
+const float *vector_if(struct plan *p, const char *name, int64_t n);    // NULL if it is not there
+const float *vector_named(struct plan *p, const char *name, int64_t n); // NAME as it is
+const float *vector_named_if(struct plan *p, const char *name, int64_t n);
 
 /* ---- steps for each token alone -------------------------------------------------------------- */
 
 value embed(struct plan *p, const char *name, int64_t n, float scale); // row of the token's id
 value heads(value x, int dim); // the same, seen as heads of dim
 
-value norm(value x, const char *name);      // RMS (arXiv 1910.07467) times NAME; NULL: no weight
-value head_norm(value x, const char *name); // of each head, one weight for all
+value norm(value x, const char *name);         // RMS (arXiv 1910.07467) times NAME; NULL: no weight
+value head_norm(value x, const char *name);    // of each head, one weight for all
+value head_norm_if(value x, const char *name); // x if the file has no NAME
 
 value add(value x, value y);
 value add_scaled(value x, value y, float scale);         // x + scale * y
@@ -111,16 +117,30 @@ value attend(value q, cache kv, const struct heads *h);
 
 /* ---- experts --------------------------------------------------------------------------------- */
 
+/* Scores of experts: a softmax over all logits, or a sigmoid of each. Those of the OF_CHOSEN are
+ * made for the chosen ones alone, and the choice is by logits. */
+enum gate { SOFTMAX, SIGMOID, SOFTMAX_OF_CHOSEN, SIGMOID_OF_CHOSEN };
+struct gating {
+    enum gate gate;
+    bool normed;                 // scores of the chosen ones are divided by their sum
+    float scale;                 // and multiplied by this
+    int n_groups, n_groups_used; // the choice is among the best groups; up to 1 group: among all
+    const float *bias;           // (n) added to scores for the choice alone; NULL: none
+    const float *gains;          // (n) of each expert's weight; NULL: none
+};
+
 struct choice {
+    value scores;       // of all experts
     value ids, weights; // of the experts that a token uses, ascending by id
     int n, n_used;
+    bool on_input; // weights are for what experts read, not for what they make
 };
-/* The n_used largest; their weights are a softmax over them. */
-struct choice choose(value logits, int n_used);
+/* The n_used largest; of equal ones the first. */
+struct choice choose(value logits, int n_used, struct gating g);
 /* What is between these two is done for each expert in turn with the tokens that chose it: tensors
  * have a plane for each. */
 value experts_begin(value x, const struct choice *c);
-value experts_end(value y, const struct choice *c); // the weighted sum over experts
+value experts_end(value y, const struct choice *c); // the weighted sum, ascending by id
 
 /* ---- the end --------------------------------------------------------------------------------- */
 

@@ -94,6 +94,13 @@ float epsilon(struct plan *p, const char *name) {
     return eps;
 }
 
+bool flag(struct plan *p, const char *name, bool otherwise) {
+    struct key key = key_of(p, name);
+    bool x = otherwise;
+    if (find(p, &key) && gguf_get_bool(p->g, key.text, &x, p->err) < 0) plan_give_up(p);
+    return x;
+}
+
 /* ---- keys that many families have ------------------------------------------------------------ */
 
 struct heads read_heads(struct plan *p) {
@@ -198,6 +205,7 @@ static const struct known_key known_keys[] = {
     {NULL, "mm.*", HARMLESS, {0}, "of the part that sees"},
     {NULL, "n_deepstack_layers", HARMLESS, {0}, "of the part that sees"},
     {NULL, "attention.layer_norm_epsilon", HARMLESS, {0}, "norms are RMS, with a key of their own"},
+    {NULL, "feed_forward_length", HARMLESS, {0}, "of dense layers: there are none"},
     {NULL, "attention.causal", ONE_OF, {1, 1}, "attention looks back alone"},
     {NULL, "attention.sliding_window", ONE_OF, {0, 0}, "0: no window"},
     {NULL, "attention.max_alibi_bias", ONE_OF, {0, 0}, "0: no ALiBi"},

@@ -80,6 +80,14 @@ const float *vector_if(struct plan *p, const char *name, int64_t n) {
     return tensor_vectors(p, name, ".weight", n, 1, false);
 }
 
+const float *vector_named(struct plan *p, const char *name, int64_t n) {
+    return tensor_vectors(p, name, "", n, 1, true);
+}
+
+const float *vector_named_if(struct plan *p, const char *name, int64_t n) {
+    return tensor_vectors(p, name, "", n, 1, false);
+}
+
 /* ---- matrices -------------------------------------------------------------------------------- */
 
 /* As one matrix of all planes' rows. n_rows 0: any number. */
@@ -130,6 +138,18 @@ const struct matrix *tensor_experts(struct plan *p, const char *name, int64_t n_
                  : tensor_matrix(p, name_of_expert(name, e).text, n_cols, n_rows);
     }
     return w;
+}
+
+void skip_last_layers(struct plan *p, int n) {
+    if (n >= p->n_layer) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "%d of %d layers are not for what comes next", n, p->n_layer);
+    }
+    p->n_layer -= n;
+    for (size_t i = 0; i < p->g->n_tensors; i++) {
+        int il = -1, end = 0;
+        sscanf(p->g->tensors[i].name, "blk.%9d.%n", &il, &end);
+        if (end > 0 && il >= p->n_layer && il < p->n_layer + n) p->used_tensors[i] = true;
+    }
 }
 
 /* What is left over would have changed the results: a bias, a norm, a layer more than announced. */

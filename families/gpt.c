@@ -19,7 +19,7 @@ void gpt_oss(struct plan *p) {
         hd.sinks = vector(p, "attn_sinks", hd.n);
         x = add(x, attention(norm(x, "attn_norm"), &hd, window ? near : far, window));
         for (int i = 0; i < 4; i++) need(p, biases[i]);
-        x = add(x, experts(norm(x, "post_attention_norm"), SWIGLU_OAI));
+        x = add(x, experts(norm(x, "post_attention_norm"), MIXTRAL, SWIGLU_OAI));
     }
     logits(head(x));
 }

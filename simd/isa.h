@@ -93,6 +93,8 @@ struct ops {
     void (*swiglu_oai)(float *gate, const float *up, int64_t n);
     /* x = cap * tanh(x / cap) */
     void (*softcap)(float *x, int64_t n, float cap);
+    /* y[i] = 1 / (1 + e^-x[i]); y may be x. */
+    void (*sigmoid)(float *y, const float *x, int64_t n);
     /* s[q][p - first] = scale * (q[q] . k[p]) for n_q <= ATTN_QUERIES queries and positions first
      * .. first + n; both multiples of 8. Each dot product is one chain of FMAs in ascending
      * dimension. */

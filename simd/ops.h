@@ -114,6 +114,12 @@ static void softcap(float *x, int64_t n, float cap) {
     }
 }
 
+static void map_sigmoid(float *y, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        store_part(y + i, n - i, vf_sigmoid_mul(vf_set1(1), load_part(x + i, n - i)));
+    }
+}
+
 /* ---- attention ------------------------------------------------------------------------------- */
 
 INLINE vf load_cached(const void *base, size_t i, bool f16) {
@@ -264,8 +270,8 @@ SIMD_END
 #define OPS_SIMD                                                                          \
     {                                                                                     \
         .rms_norm = rms_norm, .swiglu = swiglu, .geglu = geglu, .swiglu_oai = swiglu_oai, \
-        .softcap = softcap, .attn_scores = attn_scores, .softmax = softmax,               \
-        .attn_values = attn_values                                                        \
+        .softcap = softcap, .sigmoid = map_sigmoid, .attn_scores = attn_scores,           \
+        .softmax = softmax, .attn_values = attn_values                                    \
     }
 
 #endif

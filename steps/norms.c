@@ -36,3 +36,7 @@ value norm(value x, const char *name) {
 value head_norm(value x, const char *name) {
     return norm_of(x, x.dim, name);
 }
+
+value head_norm_if(value x, const char *name) {
+    return has(x.p, name) ? head_norm(x, name) : x;
+}

@@ -38,16 +38,18 @@ static value product_of(value x, const struct matrix *w, const char *name) {
     return step_makes(p, s, 0, w->n_rows);
 }
 
+/* NAME of each expert, between experts_begin and experts_end; else one. */
+static const struct matrix *planes(value x, const char *name, int64_t n_out) {
+    struct plan *p = x.p;
+    if (p->in_rounds) return tensor_experts(p, name, x.n, n_out);
+    struct matrix *w = plan_keep(p, 1, sizeof *w);
+    *w = tensor_matrix(p, name, x.n, n_out);
+    return w;
+}
+
 value product(value x, const char *name, int64_t n_out) {
     struct plan *p = x.p;
-    const struct matrix *w;
-    if (p->in_rounds) {
-        w = tensor_experts(p, name, x.n, n_out);
-    } else {
-        struct matrix *one = plan_keep(p, 1, sizeof *one);
-        *one = tensor_matrix(p, name, x.n, n_out);
-        w = one;
-    }
+    const struct matrix *w = planes(x, name, n_out);
     const float *b = tensor_vectors(p, name, ".bias", n_out, p->n_planes, false);
     return biased(product_of(x, w, name), b, name);
 }
@@ -60,12 +62,12 @@ void products(value x, const char *name, int n, const int64_t *n_out, value *out
     struct plan *p = x.p;
     int64_t n_all = 0, first = 0;
     for (int i = 0; i < n; i++) n_all += n_out[i];
-    struct matrix *w = plan_keep(p, (size_t)n, sizeof *w);
-    struct matrix all = tensor_matrix(p, name, x.n, n_all);
-    const float *b = tensor_vectors(p, name, ".bias", n_all, 1, false);
+    const struct matrix *all = planes(x, name, n_all);
+    const float *b = p->in_rounds ? NULL : tensor_vectors(p, name, ".bias", n_all, 1, false);
     for (int i = 0; i < n; first += n_out[i++]) {
-        w[i] = matrix_rows(&all, first, n_out[i]);
-        out[i] = biased(product_of(x, &w[i], name), b ? b + first : NULL, name);
+        struct matrix *w = plan_keep(p, (size_t)p->n_planes, sizeof *w);
+        for (int e = 0; e < p->n_planes; e++) w[e] = matrix_rows(&all[e], first, n_out[i]);
+        out[i] = biased(product_of(x, w, name), b ? b + first : NULL, name);
     }
 }
 

@@ -687,7 +687,7 @@ static void test_once(const struct loaded *l, bool quick) {
 
 /* seen: " NAME NAME ...", the architectures of the models. */
 static void check_every_family(const char *seen) {
-    char all[512], *names = all, word[64];
+    char all[4096], *names = all, word[64];
     model_families(all, sizeof all);
     for (char *name; (name = strtok_r(names, ", ", &names)) != NULL;) {
         snprintf(word, sizeof word, " %s ", name);

@@ -167,27 +167,79 @@ bool matmul_supports(const struct matrix *w, const char *name, struct error *err
     return true;
 }
 
-/* ---- one token ------------------------------------------------------------------------------- */
+/* ---- inputs ---------------------------------------------------------------------------------- */
 
-/* The rows of all products are numbered through; a job covers some of them. */
+/* Products at work. Their rows, or panels of rows, are numbered through, and a piece of the job
+ * covers some of them. */
 struct job {
-    struct matmul *m;
+    const struct matmul *m;
     const struct product *products;
     int n_products;
     int n_tokens;
+    float *x; // in lane order: what the first product takes
 };
+
+/* Each different input takes so many floats for every token. */
+static size_t x_floats(const struct product *p) {
+    return (size_t)round_up_u64((uint64_t)p->w->n_cols, LANE_GROUP);
+}
+
+/* Whether product i takes the input that the one before it takes. */
+static bool shares_input(const struct product *products, int i) {
+    if (i == 0) return false;
+    const struct product *p = &products[i - 1], *q = &products[i];
+    return p->x == q->x && p->x_stride == q->x_stride && p->w->n_cols == q->w->n_cols;
+}
+
+/* Where the input of product i lies, given where that of the one before it does. */
+static float *next_x(const struct job *job, int i, float *x) {
+    if (i == 0 || shares_input(job->products, i)) return x;
+    return x + x_floats(&job->products[i - 1]) * (size_t)job->n_tokens;
+}
+
+/* An input lies as (blocks of KC columns, tokens, columns of the block), so that what a panel needs
+ * is contiguous. Returns where block k0 begins and its row length. */
+static float *x_block(float *x, int64_t n_cols, int n_tokens, int64_t k0, int *kc) {
+    *kc = round_up(min_int(n_cols - k0, KC), LANE_GROUP);
+    return x + (size_t)k0 * (size_t)n_tokens;
+}
+
+static void permute_token(const struct job *job, const struct product *p, long t, float *x) {
+    size_t n_cols = (size_t)p->w->n_cols, stride = p->x_stride ? p->x_stride : n_cols;
+    for (int64_t k = 0; k < p->w->n_cols; k += KC) {
+        int kc;
+        float *block = x_block(x, p->w->n_cols, job->n_tokens, k, &kc);
+        job->m->isa->to_lanes(block + (size_t)t * (size_t)kc, p->x + (size_t)t * stride + k,
+                              min_int(p->w->n_cols - k, KC));
+    }
+}
+
+static void permute_tokens(void *arg, long begin, long end, int thread) {
+    (void)thread;
+    const struct job *job = arg;
+    float *x = job->x;
+    for (int i = 0; i < job->n_products; i++) {
+        x = next_x(job, i, x);
+        if (shares_input(job->products, i)) continue;
+        for (long t = begin; t < end; t++) permute_token(job, &job->products[i], t, x);
+    }
+}
+
+/* ---- one token ------------------------------------------------------------------------------- */
 
 static void gemv_rows(void *arg, long begin, long end, int thread) {
     (void)thread;
     const struct job *job = arg;
+    float *x = job->x;
     long first = 0; // number of the product's row 0
     for (int i = 0; i < job->n_products && begin < end; i++) {
         const struct matrix *w = job->products[i].w;
         long stop = first + (long)w->n_rows;
+        x = next_x(job, i, x);
         if (begin < stop) {
             int64_t row = begin - first;
             int n = (int)((end < stop ? end : stop) - begin);
-            isa_gemv(job->m->isa, w->type)(w, row, n, job->m->x, job->products[i].y + row);
+            isa_gemv(job->m->isa, w->type)(w, row, n, x, job->products[i].y + row);
             begin += n;
         }
         first = stop;
@@ -196,98 +248,92 @@ static void gemv_rows(void *arg, long begin, long end, int thread) {
 
 /* ---- a batch --------------------------------------------------------------------------------- */
 
-/* The activations of a batch lie as (blocks of KC columns, tokens, columns of the block), so that
- * what a panel needs is contiguous. Returns where block k0 begins and its row length. */
-static float *x_block(const struct matmul *m, int64_t n_cols, int n_tokens, int64_t k0, int *kc) {
-    *kc = round_up(min_int(n_cols - k0, KC), LANE_GROUP);
-    return m->x + (size_t)k0 * (size_t)n_tokens;
-}
-
 /* One panel of rows times all tokens. */
-static void gemm_panel(const struct matmul *m, const struct product *p, int64_t row, int n_tokens,
+static void gemm_panel(const struct job *job, const struct product *p, int64_t row, float *x,
                        float *panel, float *sums) {
-    const struct isa *isa = m->isa;
+    const struct isa *isa = job->m->isa;
     const struct matrix *w = p->w;
     panel_fn *panel_of_type = isa_panel(isa, w->type);
-    int rows = isa->panel_rows, n_rows = min_int(w->n_rows - row, rows);
+    int rows = isa->panel_rows, n_rows = min_int(w->n_rows - row, rows), n_tokens = job->n_tokens;
+    size_t y_stride = p->y_stride ? p->y_stride : (size_t)w->n_rows;
     memset(sums, 0, (size_t)(rows * LANES) * (size_t)n_tokens * sizeof(float));
     for (int64_t k = 0; k < w->n_cols; k += KC) {
         int kc;
-        const float *x = x_block(m, w->n_cols, n_tokens, k, &kc);
+        const float *block = x_block(x, w->n_cols, n_tokens, k, &kc);
         panel_of_type(w, row, n_rows, k, min_int(w->n_cols - k, KC), panel);
         for (int t = 0; t < n_tokens; t += isa->tile_tokens) {
-            isa->tile(sums + (size_t)t * (size_t)(rows * LANES), panel, x + (size_t)t * (size_t)kc,
-                      (size_t)kc, kc, min_int(n_tokens - t, isa->tile_tokens));
+            isa->tile(sums + (size_t)t * (size_t)(rows * LANES), panel,
+                      block + (size_t)t * (size_t)kc, (size_t)kc, kc,
+                      min_int(n_tokens - t, isa->tile_tokens));
         }
     }
     for (int t = 0; t < n_tokens; t++) {
-        isa->sum_rows(sums + t * rows * LANES, n_rows, p->y + t * w->n_rows + row);
+        isa->sum_rows(sums + t * rows * LANES, n_rows, p->y + (size_t)t * y_stride + row);
     }
+}
+
+static long panels_of(const struct matmul *m, const struct matrix *w) {
+    int rows = m->isa->panel_rows;
+    return (long)((w->n_rows + rows - 1) / rows);
 }
 
 static void gemm_panels(void *arg, long begin, long end, int thread) {
     const struct job *job = arg;
     const struct matmul *m = job->m;
     int rows = m->isa->panel_rows;
-    float *panel = m->work + (size_t)thread * m->work_floats;
+    float *panel = m->work + (size_t)thread * m->work_floats, *x = job->x;
     long first = 0; // number of the product's panel 0
-    for (int i = 0; i < job->n_products; i++) {
+    for (int i = 0; i < job->n_products && begin < end; i++) {
         const struct product *p = &job->products[i];
-        long stop = first + (long)((p->w->n_rows + rows - 1) / rows);
+        long stop = first + panels_of(m, p->w);
+        x = next_x(job, i, x);
         for (; begin < end && begin < stop; begin++) {
-            gemm_panel(m, p, (begin - first) * rows, job->n_tokens, panel, panel + rows * KC);
+            gemm_panel(job, p, (begin - first) * rows, x, panel, panel + rows * KC);
         }
         first = stop;
     }
 }
 
-struct lanes_job {
-    const struct matmul *m;
-    const float *x;
-    int64_t n_cols;
-    int n_tokens;
-};
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
-static void permute_tokens(void *arg, long begin, long end, int thread) {
-    (void)thread;
-    const struct lanes_job *job = arg;
-    for (long t = begin; t < end; t++) {
-        for (int64_t k = 0; k < job->n_cols; k += KC) {
-            int kc;
-            float *block = x_block(job->m, job->n_cols, job->n_tokens, k, &kc);
-            job->m->isa->to_lanes(block + (size_t)t * (size_t)kc, job->x + t * job->n_cols + k,
-                                  min_int(job->n_cols - k, KC));
-        }
-    }
-}
-
-/* One token: equal pieces of about half a megabyte of weights, so that every thread reads long runs
- * of memory (pieces of 64 kB alternating between two threads cost a fifth), and of whole groups of
- * 8 rows. A batch: about 24 rows. */
+/* What a thread takes at a time; threads.h says how long that should last. One token: equal pieces
+ * of about half a megabyte of weights, so that every thread reads long runs of memory (pieces of
+ * 64 kB alternating between two threads cost a fifth), and whole groups of rows, which vector
+ * kernels decode side by side. */
 #define GEMV_PIECE_BYTES (512 << 10)
+#define GEMV_PIECE_ROWS 8
 
-static long gemv_grain(const struct matmul *m, const struct product *products, int n_products,
-                       long n) {
-    size_t bytes = 0, threads = (size_t)threads_count(m->threads);
-    for (int i = 0; i < n_products; i++) {
-        bytes += (size_t)products[i].w->n_rows * products[i].w->row_bytes;
+/* A batch: one panel more than fit so many rows, with vectors 36 or 48 rows. To decode them takes
+ * 10 to 13 microseconds (4096 columns of Q5_K or Q6_K on Zen 4), so that a piece is long
+ * enough even for two tokens. */
+#define GEMM_PIECE_ROWS 24
+
+/* 10 to 24 microseconds for rows of 4096, and 2 to 5 for tokens of 4096. */
+#define DEQUANTIZE_PIECE_ROWS 16
+#define PERMUTE_PIECE_TOKENS 8
+
+static long gemv_grain(const struct job *job, long n_rows) {
+    size_t bytes = 0, threads = (size_t)threads_count(job->m->threads);
+    for (int i = 0; i < job->n_products; i++) {
+        const struct matrix *w = job->products[i].w;
+        bytes += (size_t)w->n_rows * w->row_bytes;
     }
     long pieces = (long)(threads * (bytes / (threads * GEMV_PIECE_BYTES) + 1));
-    return (n / pieces + 8) / 8 * 8;
+    return (n_rows / pieces + GEMV_PIECE_ROWS) / GEMV_PIECE_ROWS * GEMV_PIECE_ROWS;
 }
 
-static void run_products(struct matmul *m, const struct product *products, int n_products,
-                         int n_tokens) {
-    struct job job = {m, products, n_products, n_tokens};
+static void run_products(struct job *job) {
+    const struct matmul *m = job->m;
     long n = 0;
-    if (n_tokens == 1) {
-        for (int i = 0; i < n_products; i++) n += (long)products[i].w->n_rows;
-        parallel_for(m->threads, m->stop, n, gemv_grain(m, products, n_products, n), gemv_rows,
-                     &job);
+    for (int i = 0; i < job->n_products; i++) {
+        const struct matrix *w = job->products[i].w;
+        n += job->n_tokens == 1 ? (long)w->n_rows : panels_of(m, w);
+    }
+    if (job->n_tokens == 1) {
+        parallel_for(m->threads, m->stop, n, gemv_grain(job, n), gemv_rows, job);
     } else {
-        int rows = m->isa->panel_rows;
-        for (int i = 0; i < n_products; i++) n += (long)((products[i].w->n_rows + rows - 1) / rows);
-        parallel_for(m->threads, m->stop, n, 1 + 24 / rows, gemm_panels, &job);
+        long grain = 1 + GEMM_PIECE_ROWS / m->isa->panel_rows;
+        parallel_for(m->threads, m->stop, n, grain, gemm_panels, job);
     }
 }
 
@@ -308,7 +354,7 @@ static void dequantize_rows(void *arg, long begin, long end, int thread) {
     }
 }
 
-static void run_reference(struct matmul *m, const struct product *product, int n_tokens) {
+static void run_reference(struct matmul *m, const struct product *product, float *x, int n_tokens) {
     const struct matrix *w = product->w;
     size_t row_bytes = (size_t)w->n_cols * sizeof(float), bytes = (size_t)w->n_rows * row_bytes;
     struct dequantize_job job = {w, malloc(bytes)};
@@ -317,20 +363,35 @@ static void run_reference(struct matmul *m, const struct product *product, int n
         return;
     }
     if (bytes > m->reference_peak_bytes) m->reference_peak_bytes = bytes;
-    parallel_for(m->threads, m->stop, (long)w->n_rows, 16, dequantize_rows, &job);
+    parallel_for(m->threads, m->stop, (long)w->n_rows, DEQUANTIZE_PIECE_ROWS, dequantize_rows,
+                 &job);
     struct matrix f32 = {GGML_TYPE_F32, w->n_rows, w->n_cols, row_bytes, (const uint8_t *)job.out};
-    struct product copy = {&f32, product->y};
-    run_products(m, &copy, 1, n_tokens);
+    struct product copy = *product;
+    copy.w = &f32;
+    struct job one = {m, &copy, 1, n_tokens, x};
+    run_products(&one);
     free(job.out);
 }
 
-void mul_mat(struct matmul *m, const struct product *products, int n_products, const float *x,
-             int n_tokens) {
-    struct lanes_job job = {m, x, products[0].w->n_cols, n_tokens};
-    parallel_for(m->threads, m->stop, n_tokens, 8, permute_tokens, &job);
+static bool inputs_fit(const struct matmul *m, const struct product *products, int n_products) {
+    uint64_t n = 0;
+    for (int i = 0; i < n_products; i++) {
+        if (!shares_input(products, i)) n += x_floats(&products[i]);
+    }
+    return n <= round_up_u64((uint64_t)m->max_cols, LANE_GROUP);
+}
+
+void mul_mat(struct matmul *m, const struct product *products, int n_products, int n_tokens) {
+    struct job job = {m, products, n_products, n_tokens, m->x};
+    assert(n_tokens <= m->max_tokens && inputs_fit(m, products, n_products));
+    parallel_for(m->threads, m->stop, n_tokens, PERMUTE_PIECE_TOKENS, permute_tokens, &job);
     if (!m->reference) {
-        run_products(m, products, n_products, n_tokens);
-    } else {
-        for (int i = 0; i < n_products; i++) run_reference(m, &products[i], n_tokens);
+        run_products(&job);
+        return;
+    }
+    float *x = m->x;
+    for (int i = 0; i < n_products; i++) {
+        x = next_x(&job, i, x);
+        run_reference(m, &products[i], x, n_tokens);
     }
 }

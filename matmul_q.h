@@ -28,7 +28,7 @@ struct matmul {
     bool reference;
     int64_t max_cols;
     int max_tokens;
-    float *x;                    // (max_tokens, max_cols) activations in lane order
+    float *x;                    // (max_tokens, max_cols) inputs in lane order
     float *work;                 // per thread: a panel, and its sums for every token
     size_t work_floats;          // of one thread
     size_t scratch_bytes;        // allocated by matmul_open
@@ -36,7 +36,8 @@ struct matmul {
     bool failed;                 // out of memory for such a buffer: results since then are garbage
 };
 
-/* Products of up to max_tokens tokens with matrices of up to max_cols columns. Nothing stops them
+/* For products of up to max_tokens tokens. max_cols: the most columns of one matrix, or of the
+ * different inputs of one call together, each rounded up to LANE_GROUP. Nothing stops products
  * unless the owner sets m->stop afterwards. */
 int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads, bool reference,
                 int64_t max_cols, int max_tokens, struct error *err);
@@ -45,15 +46,19 @@ void matmul_close(struct matmul *m);
 /* True if the matrix can be multiplied; otherwise err says what about `name` is not so. */
 bool matmul_supports(const struct matrix *w, const char *name, struct error *err);
 
-/* One input, several matrices of the same n_cols (query, key and value; gate and up): their rows
- * are shared out to the threads together. */
+/* y = W x for each token: x and y are rows of floats, strides the floats from one token's row to
+ * the next one's (0: the rows lie one after the other). So a head can be multiplied by a matrix of
+ * its own where it lies, among the other heads of its token. */
 struct product {
     const struct matrix *w;
-    float *y; // (n_tokens, w->n_rows)
+    const float *x; // (n_tokens, w->n_cols)
+    float *y;       // (n_tokens, w->n_rows); may be part of an x, which is copied first
+    size_t x_stride, y_stride;
 };
 
-/* y = W x for each product; x is (n_tokens, n_cols), 1 <= n_tokens <= max_tokens. */
-void mul_mat(struct matmul *m, const struct product *products, int n_products, const float *x,
-             int n_tokens);
+/* All products, 1 <= n_tokens <= max_tokens: their rows are shared out to the threads together. An
+ * input that products have in common (query, key and value; gate and up) is put into lane order
+ * once if they stand side by side. */
+void mul_mat(struct matmul *m, const struct product *products, int n_products, int n_tokens);
 
 #endif

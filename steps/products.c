@@ -16,9 +16,10 @@ static void products_group(struct pass *p, const struct step *s, int n) {
         for (int k = 0; k < m; k++) {
             const struct step *one = &s[done + k];
             const struct product_args *a = one->args;
-            together[k] = (struct product){a->w + p->round, row(p, one->out[0], 0)};
+            together[k] = (struct product){
+                .w = a->w + p->round, .x = row(p, s->in[0], 0), .y = row(p, one->out[0], 0)};
         }
-        mul_mat(p->mm, together, m, row(p, s->in[0], 0), p->n);
+        mul_mat(p->mm, together, m, p->n);
     }
 }
 

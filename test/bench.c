@@ -143,10 +143,10 @@ static float *make_activations(int64_t n) {
 /* One product; its time, after one that touches the buffers and brings weights that fit a cache. */
 static double time_product(struct matmul *m, const struct matrix *w, const float *x, float *y,
                            int n) {
-    struct product product = {w, y};
-    mul_mat(m, &product, 1, x, n);
+    struct product product = {.w = w, .x = x, .y = y};
+    mul_mat(m, &product, 1, n);
     double start = seconds();
-    mul_mat(m, &product, 1, x, n);
+    mul_mat(m, &product, 1, n);
     double time = seconds() - start;
     if (!m->failed) return time;
     fprintf(stderr, "bench: out of memory for the reference's copy\n");

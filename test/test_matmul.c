@@ -3,11 +3,10 @@
  * buffer between guard pages.
  *
  * usage: test_matmul [--full] [SEED]; without --full a covering subset of the shapes. */
-#include "kernels.h"
 #include "matmul_q.h"
+#include "weights.h"
 
 #include <math.h>
-#include <stddef.h>
 
 enum { MAX_ISAS = 8, MAX_PANEL = 64 * KC };
 enum { MAX_ROWS = 17, MAX_TOKENS = 33, MAX_PRODUCTS = 3, N_POOLS = 3 };
@@ -38,175 +37,6 @@ static int find_isas(void) {
         isas[n_isas++].panel = NULL;
     }
     return n_skipped;
-}
-
-static float random_sign(float v) {
-    return random_below(2) ? v : -v;
-}
-
-/* ---- fills ----------------------------------------------------------------------------------- */
-
-enum fill {
-    FILL_RANDOM,
-    FILL_MAX,      // every field at its largest
-    FILL_MIN,      // every field at its smallest
-    FILL_ZERO,     // scales +0 and -0, quants random
-    FILL_NEGATIVE, // scales below 0
-    FILL_SUBNORMAL,
-    FILL_UNEQUAL, // all quants alike: only the scales tell sub-blocks and blocks apart
-    FILL_TINY,    // activations so small that products underflow: zeros of both signs
-    N_FILLS
-};
-
-static const char *const fill_names[N_FILLS] = {"random",   "max",       "min",     "zero",
-                                                "negative", "subnormal", "unequal", "tiny"};
-
-/* Where the fields of a block are, counted from 1; 0: it has no such field. The bytes of types that
- * are not listed are all random. */
-struct layout {
-    int d, m;                // halves
-    int scales, n_scales;    // bytes
-    int signed_at, n_signed; // bytes that are signed numbers
-};
-
-#define AT(block, field) 1 + (int)offsetof(block, field)
-
-static const struct layout layouts[GGML_N_TYPES] = {
-    [GGML_TYPE_Q4_0] = {.d = AT(block_q4_0, d)},
-    [GGML_TYPE_Q4_1] = {.d = AT(block_q4_1, d), .m = AT(block_q4_1, m)},
-    [GGML_TYPE_Q5_0] = {.d = AT(block_q5_0, d)},
-    [GGML_TYPE_Q5_1] = {.d = AT(block_q5_1, d), .m = AT(block_q5_1, m)},
-    [GGML_TYPE_Q8_0] = {.d = AT(block_q8_0, d), .signed_at = AT(block_q8_0, qs), .n_signed = QK},
-    [GGML_TYPE_Q2_K] = {AT(block_q2_K, d), AT(block_q2_K, dmin), AT(block_q2_K, scales), 16, 0, 0},
-    [GGML_TYPE_Q3_K] = {AT(block_q3_K, d), 0, AT(block_q3_K, scales), 12, 0, 0},
-    [GGML_TYPE_Q4_K] = {AT(block_q4_K, d), AT(block_q4_K, dmin), AT(block_q4_K, scales), 12, 0, 0},
-    [GGML_TYPE_Q5_K] = {AT(block_q5_K, d), AT(block_q5_K, dmin), AT(block_q5_K, scales), 12, 0, 0},
-    [GGML_TYPE_Q6_K] = {AT(block_q6_K, d), 0, AT(block_q6_K, scales), 16, AT(block_q6_K, scales),
-                        16},
-};
-
-/* A half: its sign, its 5 bits of exponent, its 10 of fraction. */
-static ggml_half random_half(enum fill fill, int index) {
-    unsigned sign = (unsigned)random_below(2) << 15, fraction = (unsigned)random_below(1024);
-    unsigned exponent = 1 + (unsigned)random_below(15);
-    switch (fill) {
-    case FILL_MAX:
-        return 0x7bff;
-    case FILL_MIN:
-        return 0xfbff;
-    case FILL_ZERO:
-        return (ggml_half)sign;
-    case FILL_NEGATIVE:
-        return (ggml_half)(0x8000 | exponent << 10 | fraction);
-    case FILL_TINY: // times the largest quants still less than 0.5
-        return (ggml_half)((unsigned)index / 32 % 2 << 15 | fraction);
-    case FILL_SUBNORMAL:
-        return (ggml_half)(sign | fraction);
-    case FILL_UNEQUAL:
-        return (ggml_half)((10u + (unsigned)index % 5) << 10 | (unsigned)index * 37 % 1024);
-    default:
-        return (ggml_half)(sign | exponent << 10 | fraction);
-    }
-}
-
-/* Of a block of MXFP4: the fills of a half. */
-static uint8_t random_exponent(enum fill fill, int index) {
-    switch (fill) {
-    case FILL_MAX:
-        return 127 + 12; // 12 times 2^11, about a half's largest
-    case FILL_MIN:
-        return 0;
-    case FILL_SUBNORMAL:
-        return (uint8_t)random_below(3);
-    case FILL_UNEQUAL:
-        return (uint8_t)(118 + index % 9);
-    default:
-        return (uint8_t)(90 + random_below(33)); // 12 times 2^-6 at most
-    }
-}
-
-static void put_half(uint8_t *block, int at, ggml_half h) {
-    memcpy(block + at, &h, sizeof h);
-}
-
-static void fill_block(uint8_t *block, uint32_t type, enum fill fill, int index) {
-    const struct layout *l = &layouts[type];
-    int n = ggml_type_info(type)->block_bytes;
-    int alike = random_below(256);
-    for (int i = 0; i < n; i++) block[i] = (uint8_t)(test_random(&seed) >> 56);
-    if (fill == FILL_MAX) memset(block, 0xff, (size_t)n);
-    if (fill == FILL_MIN) memset(block, 0, (size_t)n);
-    if (fill == FILL_UNEQUAL) memset(block, alike, (size_t)n);
-    if (fill == FILL_TINY && alike % 2) memset(block, 0xff, (size_t)n); // one sign, mostly
-    for (int i = 0; i < l->n_scales && fill == FILL_UNEQUAL; i++) {
-        block[l->scales - 1 + i] = (uint8_t)(29 * i + alike);
-    }
-    for (int i = 0; i < l->n_signed; i++) {
-        if (fill == FILL_MAX) block[l->signed_at - 1 + i] = 0x7f;
-        if (fill == FILL_MIN) block[l->signed_at - 1 + i] = 0x80;
-    }
-    if (type == GGML_TYPE_MXFP4) {
-        block[0] = random_exponent(fill, index);
-        if (fill == FILL_ZERO) memset(block + 1, 0x80, QK / 2); // zeros by both names
-    }
-    if (l->d) put_half(block, l->d - 1, random_half(fill, index));
-    if (l->m) put_half(block, l->m - 1, random_half(fill, index + 3));
-}
-
-/* A weight of F32 (or, its upper half, of BF16): the fills of a half with an exponent of 8 bits. */
-static uint32_t random_float_bits(enum fill fill, int index) {
-    uint32_t random = (uint32_t)(test_random(&seed) >> 32), sign = random & 0x80000000;
-    switch (fill) {
-    case FILL_MAX:
-        return 0x7f7fffff;
-    case FILL_MIN:
-        return 0xff7fffff;
-    case FILL_ZERO:
-        return sign;
-    case FILL_SUBNORMAL:
-        return random & 0x807fffff;
-    case FILL_UNEQUAL:
-        return float_bits((float)(index + 1));
-    case FILL_NEGATIVE:
-        sign = 0x80000000;
-        break;
-    case FILL_TINY:
-        sign = (uint32_t)index / 32 % 2 << 31;
-        break;
-    default:
-        break;
-    }
-    uint32_t exponent = 127 - 20 + random % 19; // all below 0.5
-    return sign | exponent << 23 | (random & 0x7fffff);
-}
-
-static void fill_weights(const struct matrix *w, uint8_t *data, enum fill fill) {
-    const struct ggml_type_info *t = ggml_type_info(w->type);
-    int n = (int)(w->n_rows * w->n_cols / t->block_len);
-    for (int i = 0; i < n; i++) {
-        uint8_t *block = data + (size_t)i * (size_t)t->block_bytes;
-        uint32_t bits = random_float_bits(fill, i);
-        if (w->type == GGML_TYPE_F32) {
-            memcpy(block, &bits, 4);
-        } else if (w->type == GGML_TYPE_BF16) {
-            put_half(block, 0, (ggml_half)(bits >> 16));
-        } else if (w->type == GGML_TYPE_F16) {
-            put_half(block, 0, random_half(fill, i));
-        } else {
-            fill_block(block, w->type, fill, i);
-        }
-    }
-}
-
-static void fill_activations(float *x, int64_t n_cols, int n_tokens, enum fill fill) {
-    for (int t = 0; t < n_tokens; t++) {
-        for (int64_t i = 0; i < n_cols; i++, x++) {
-            *x = test_normal(&seed);
-            if (fill != FILL_TINY) continue;
-            float tiny = 0x1p-149f * (float)(1 + random_below(t % 2 ? 1000 : 1));
-            *x = t % 3 == 0 ? -tiny : t % 3 == 1 ? tiny : random_sign(tiny);
-        }
-    }
 }
 
 /* ---- specification --------------------------------------------------------------------------- */
@@ -461,12 +291,12 @@ static void check_mul_mat(const struct isa *isa, const struct problem *p, struct
     float *y = place_floats(ROOM_Y, n_y, p->left);
     for (int i = 0; i < p->n_products; i++) {
         size_t bytes = (size_t)(p->w[i].n_rows * p->n_cols) * sizeof(float);
-        products[i] = (struct product){&p->w[i], y + at};
+        products[i] = (struct product){.w = &p->w[i], .x = p->x, .y = y + at};
         at += (size_t)(p->w[i].n_rows * p->n_tokens);
         if (bytes > largest) largest = bytes;
     }
     announce(isa, reference ? "mul_mat, reference," : "mul_mat", p, 0);
-    mul_mat(&m, products, p->n_products, p->x, p->n_tokens);
+    mul_mat(&m, products, p->n_products, p->n_tokens);
     for (int i = 0; i < p->n_products; i++) {
         long n_rows = (long)p->w[i].n_rows;
         const float *got = products[i].y, *want = p->want[i];
@@ -482,6 +312,106 @@ static void check_mul_mat(const struct isa *isa, const struct problem *p, struct
     matmul_close(&m);
 }
 
+/* Heads: each a matrix, where its input and its results begin, how far the inputs of two tokens are
+ * apart (0: one lies after the other). Rows of X_WIDTH for each token, behind them (at OWN) others.
+ */
+enum { N_HEADS = 9, HEAD_TOKENS = 25, X_WIDTH = 1000, Y_WIDTH = 300, OWN = HEAD_TOKENS * X_WIDTH };
+
+static const struct head {
+    uint32_t type;
+    int n_rows, n_cols, x, x_stride, y;
+} heads[N_HEADS] = {
+    {GGML_TYPE_Q5_K, 40, 256, 0, X_WIDTH, 0},
+    {GGML_TYPE_Q6_K, 19, 256, 0, X_WIDTH, 40},
+    {GGML_TYPE_Q8_0, 24, 128, 0, X_WIDTH, 59}, // less of the same
+    {GGML_TYPE_F32, 30, 37, 128, X_WIDTH, 83},
+    {GGML_TYPE_F32, 1, 37, 165, X_WIDTH, 113},
+    {GGML_TYPE_F32, 50, 300, OWN, 0, 114},
+    {GGML_TYPE_F16, 26, 300, OWN, 150, 164}, // from the same place on, but closer
+    {GGML_TYPE_Q4_0, 50, 544, 300, X_WIDTH, 190},
+    {GGML_TYPE_Q4_K, 60, 512, 488, X_WIDTH, 240},
+};
+
+/* Every head alone, with copies of its input that lie as mul_mat wants them by default. */
+static void multiply_copies(const struct isa *isa, const struct matrix *w, const float *x,
+                            int n_tokens, float *y) {
+    static float in[HEAD_TOKENS * X_WIDTH], out[HEAD_TOKENS * Y_WIDTH];
+    struct matmul m;
+    CHECK(matmul_open(&m, isa, pools[0], false, X_WIDTH, n_tokens, NULL) == 0, "no memory");
+    for (int h = 0; h < N_HEADS; h++) {
+        const struct head *head = &heads[h];
+        int n_in = head->n_cols, n_out = head->n_rows;
+        int stride = head->x_stride ? head->x_stride : n_in;
+        for (int t = 0; t < n_tokens; t++) {
+            memcpy(in + t * n_in, x + head->x + t * stride, (size_t)n_in * sizeof *in);
+        }
+        mul_mat(&m, &(struct product){.w = &w[h], .x = in, .y = out}, 1, n_tokens);
+        for (int t = 0; t < n_tokens; t++) {
+            memcpy(y + t * Y_WIDTH + head->y, out + t * n_out, (size_t)n_out * sizeof *out);
+        }
+    }
+    matmul_close(&m);
+}
+
+/* The floats of all different inputs, each rounded up to LANE_GROUP. */
+static int64_t width_of_inputs(void) {
+    int64_t n = 0;
+    for (int h = 0; h < N_HEADS; h++) {
+        bool same = h > 0 && heads[h].x == heads[h - 1].x &&
+                    heads[h].n_cols == heads[h - 1].n_cols &&
+                    heads[h].x_stride == heads[h - 1].x_stride;
+        if (!same) n += padded(heads[h].n_cols);
+    }
+    return n;
+}
+
+static void check_heads(const struct isa *isa, const struct matrix *w, int n_tokens,
+                        struct threads *threads, bool reference) {
+    static float want[HEAD_TOKENS * Y_WIDTH];
+    bool left = random_below(2);
+    size_t n_y = (size_t)n_tokens * Y_WIDTH, n_x = OWN + (size_t)n_tokens * 300;
+    float *x = place_floats(ROOM_X, n_x, left), *y = place_floats(ROOM_Y, n_y, left);
+    struct product products[N_HEADS];
+    struct matmul m;
+    fill_activations(x, (int64_t)n_x, 1, FILL_RANDOM);
+    multiply_copies(isa, w, x, n_tokens, want);
+    CHECK(matmul_open(&m, isa, threads, reference, width_of_inputs(), n_tokens, NULL) == 0,
+          "no memory");
+    guard_buffers(&m, left);
+    for (int h = 0; h < N_HEADS; h++) {
+        products[h] = (struct product){.w = &w[h],
+                                       .x = x + heads[h].x,
+                                       .y = y + heads[h].y,
+                                       .x_stride = (size_t)heads[h].x_stride,
+                                       .y_stride = Y_WIDTH};
+    }
+    snprintf(now, sizeof now, "%s heads, %d tokens, %d threads%s", isa->name, n_tokens,
+             threads_count(threads), reference ? ", reference" : "");
+    mul_mat(&m, products, N_HEADS, n_tokens);
+    long bad = first_difference(y, want, n_y);
+    CHECK(bad < 0, "%s: token %ld, column %ld", now, bad / Y_WIDTH, bad % Y_WIDTH);
+    m.x = m.work = NULL;
+    matmul_close(&m);
+}
+
+/* Products of different inputs in one call, where they lie, give what they give one by one. */
+static void test_own_inputs(const struct isa *isa) {
+    struct matrix w[N_HEADS];
+    uint8_t *data = place(ROOM_W, (size_t)1 << 20, true);
+    for (int h = 0; h < N_HEADS; h++) {
+        const struct ggml_type_info *t = ggml_type_info(heads[h].type);
+        size_t row_bytes = (size_t)(heads[h].n_cols / t->block_len * t->block_bytes);
+        w[h] = (struct matrix){heads[h].type, heads[h].n_rows, heads[h].n_cols, row_bytes, data};
+        fill_weights(&w[h], data, FILL_RANDOM);
+        data += ((size_t)heads[h].n_rows * row_bytes + 63) / 64 * 64;
+    }
+    for (int n_tokens = 1; n_tokens <= HEAD_TOKENS; n_tokens += 8) {
+        for (int n = 0; n < 2 * N_POOLS; n++) {
+            check_heads(isa, w, n_tokens, pools[n / 2], n % 2);
+        }
+    }
+}
+
 /* Once its flag is set a product begins no further piece; the flag of another one that shares the
  * pool of threads is not its business. */
 static void test_stop(const struct isa *isa) {
@@ -489,7 +419,7 @@ static void test_stop(const struct isa *isa) {
     static float data[N_ROWS * LANE_GROUP], x[N_TOKENS * LANE_GROUP], y[N_TOKENS * N_ROWS];
     static atomic_int flags[2];
     struct matrix w = {GGML_TYPE_F32, N_ROWS, LANE_GROUP, LANE_GROUP * 4, (uint8_t *)data};
-    struct product product = {&w, y};
+    struct product product = {.w = &w, .x = x, .y = y};
     for (int i = 0; i < 8; i++) {
         struct matmul m;
         int n_tokens = i % 2 ? 1 : N_TOKENS;
@@ -498,7 +428,7 @@ static void test_stop(const struct isa *isa) {
         m.stop = &flags[i % 2];
         flags[stopped == i % 2] = 1;
         y[n_tokens * N_ROWS - 1] = 7;
-        mul_mat(&m, &product, 1, x, n_tokens);
+        mul_mat(&m, &product, 1, n_tokens);
         CHECK((y[n_tokens * N_ROWS - 1] == 7) == stopped, "%s, %d tokens%s: %s", isa->name,
               n_tokens, reference ? ", reference" : "",
               stopped ? "went on" : "stopped by another's flag");
@@ -611,6 +541,7 @@ static void test_common(const struct isa *isa) {
     }
     for (int n = 1; n <= isa->panel_rows; n++) check_sum_rows(isa, n, n % 2);
     test_stop(isa);
+    test_own_inputs(isa);
     float once = isa->fma_loop(1), often = isa->fma_loop(5); // its sums are of ones
     CHECK(once >= LANES && often == 5 * once, "%s: fma_loop %g, %g", isa->name, (double)once,
           (double)often);
@@ -666,9 +597,9 @@ static void test_out_of_memory(void) {
           "%s", err.text);
     float x[KC] = {0}, y = 7;
     struct matrix huge = {GGML_TYPE_F32, INT64_C(1) << 40, KC, sizeof x, NULL};
-    struct product product = {&huge, &y};
+    struct product product = {.w = &huge, .x = x, .y = &y};
     CHECK(matmul_open(&m, &isa_portable, pools[0], true, KC, 1, &err) == 0, "%s", err.text);
-    mul_mat(&m, &product, 1, x, 1);
+    mul_mat(&m, &product, 1, 1);
     CHECK(m.failed && y == 7, "a reference copy of 2^50 bytes was made");
     matmul_close(&m);
 #endif

@@ -82,25 +82,39 @@ struct kv_head {
     int n_slots;
 };
 
-/* The rest of the step. Sums run in LANES lanes (index mod 8), then in the tree of the products. */
+/* The rest of the step. Sums run in LANES lanes (index mod 8), then in the tree of the products.
+ *
+ * The functions that go element by element hold for every float: at infinity they give the limit,
+ * of NaN NaN (any), and zeros and results have the sign of the true value, but for GELU's zeros.
+ * The largest errors below are in units in the last place of the true value (2^-149 below the
+ * normal floats), found by test_functions on all floats. */
 struct ops {
     /* y = x / sqrt(mean(x^2) + eps) * w, one row of n; w may be NULL (all ones). y may be x. */
     void (*rms_norm)(float *y, const float *x, const float *w, int n, float eps);
-    /* gate = silu(gate) * up, gate = gelu(gate) * up, GELU by gelu_table() */
+    /* gate = silu(gate) * up, gate = gelu(gate) * up */
     void (*swiglu)(float *gate, const float *up, int64_t n);
     void (*geglu)(float *gate, const float *up, int64_t n);
-    /* gate = g * sigmoid(1.702 g) * (u + 1), g = gate up to 7, u = up from -7 to 7 */
+    /* gate = g * sigmoid(1.702 g) * (u + 1), g = gate up to 7, u = up from -7 to 7. The part before
+     * u: 2 (1 + |g|) ulp, since 1.702 g is rounded before it becomes an exponent. */
     void (*swiglu_oai)(float *gate, const float *up, int64_t n);
-    /* x = cap * tanh(x / cap) */
+    /* x = cap * tanh(x / cap), cap > 0: 3.5 ulp */
     void (*softcap)(float *x, int64_t n, float cap);
-    /* y[i] = 1 / (1 + e^-x[i]); y may be x. */
-    void (*sigmoid)(float *y, const float *x, int64_t n);
+    /* y[i] = f(x[i]); y may be x. */
+    void (*exp)(float *y, const float *x, int64_t n);     // 0.95 ulp
+    void (*expm1)(float *y, const float *x, int64_t n);   // e^x - 1: 1.35 ulp
+    void (*tanh)(float *y, const float *x, int64_t n);    // 2.45 ulp
+    void (*sigmoid)(float *y, const float *x, int64_t n); // 1 / (1 + e^-x): 2 ulp
+    void (*silu)(float *y, const float *x, int64_t n);    // x / (1 + e^-x): 2 ulp
+    /* By gelu_table() between -10 and 10, |x| / 1024 + 2^-24 from its formula; beyond, 0 or x. */
+    void (*gelu)(float *y, const float *x, int64_t n);
+    void (*softplus)(float *y, const float *x, int64_t n); // ln(1 + e^x): 2.3 ulp
     /* s[q][p - first] = scale * (q[q] . k[p]) for n_q <= ATTN_QUERIES queries and positions first
      * .. first + n; both multiples of 8. Each dot product is one chain of FMAs in ascending
      * dimension. */
     void (*attn_scores)(float *s, size_t s_stride, const float *const *q, int n_q,
                         const struct kv_head *kv, int64_t first, int n, float scale);
-    /* s[0 .. n) = exp(s - max) over [begin, end), 0 elsewhere; returns the sum. n multiple of 8. */
+    /* s[0 .. n) = exp(s - max) over [begin, end), 0 elsewhere; returns the sum, which is NaN if a
+     * score is NaN or +infinity, or if all are -infinity. n multiple of 8. */
     float (*softmax)(float *s, int n, int begin, int end);
     /* out[q] = sum over positions of s[q][p - first] * v[p], times inv_sum[q]; ascending positions.
      */
@@ -109,7 +123,8 @@ struct ops {
 };
 #define ATTN_QUERIES 4
 
-/* GELU by its tanh formula for every half, rounded to a half. ggml looks it up in such a table:
+/* GELU by its tanh formula, x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), for every half,
+ * rounded to a half. ggml looks it up in such a table, for what lies between -10 and 10:
  * exact GELU changes the logits of Gemma by six times as much as another order of sums does. */
 const ggml_half *gelu_table(void);
 

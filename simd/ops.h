@@ -11,16 +11,23 @@
 
 SIMD_BEGIN
 
-/* e^x within 1 ulp: x = n ln2 + r, |r| <= ln2 / 2, e^r by its Taylor-like minimax polynomial of
- * degree 6 (Cephes' expf coefficients), 2^n added to the exponent. Below -87.3 the result, which
- * would be subnormal, is 0; above 88.7 it stays at e^88.7. test_ops.c measures the error over all
- * floats. */
-INLINE vf vf_exp(vf x) {
-    const vf lowest = vf_set1(-87.3f), magic = vf_set1(0x1.8p23f);
-    vf clamped = vf_min(vf_max(x, lowest), vf_set1(88.7f));
-    vf shifted = vf_fma(clamped, vf_set1(0x1.715476p0f), magic); // n in the low mantissa bits
+/* ---- elementary functions -------------------------------------------------------------------- */
+
+/* Right for every float: at infinity the limit, of NaN NaN, and results below the normal floats are
+ * rounded once. isa.h states the largest errors, test_functions.c measures them. Clamps keep NaN
+ * because vf_max and vf_min then give their second argument.
+ *
+ * All rest on e^-y = 2^n e^r, |r| <= ln2 / 2. Adding MAGIC rounds to an integer, which then lies in
+ * the low bits of the sum, there as n + bias + 127, the exponent of the power 2^(n + bias). A bias
+ * keeps the power a normal float where 2^n may be none; whoever asks for one takes it out at the
+ * end. */
+#define MAGIC(bias) (0x1.8p23f + 127 + (bias))
+
+/* e^r - 1 and the power, which must be a normal float. The polynomial is that of Cephes' expf. */
+INLINE vf vf_expm1_reduced(vf y, vf magic, vf *power) {
+    vf shifted = vf_fma(y, vf_set1(-0x1.715476p0f), magic);
     vf n = vf_sub(shifted, magic);
-    vf r = vf_fma(n, vf_set1(-0x1.62e4p-1f), clamped);
+    vf r = vf_fms(n, vf_set1(-0x1.62e4p-1f), y);
     r = vf_fma(n, vf_set1(-0x1.7f7d1cp-20f), r);
     vf p = vf_set1(1.9875691500e-4f);
     p = vf_fma(p, r, vf_set1(1.3981999507e-3f));
@@ -28,30 +35,94 @@ INLINE vf vf_exp(vf x) {
     p = vf_fma(p, r, vf_set1(4.1665795894e-2f));
     p = vf_fma(p, r, vf_set1(1.6666665459e-1f));
     p = vf_fma(p, r, vf_set1(5.0000001201e-1f));
-    vf e = vf_add(vf_fma(p, vf_mul(r, r), r), vf_set1(1));
-    return vf_keep_ge(vf_scale2(e, shifted), x, lowest);
+    *power = vf_power2(shifted);
+    return vf_fma(p, vf_mul(r, r), r);
 }
 
-/* x / (1 + e^-z) */
+/* e^x; beyond the clamps 0 or infinite */
+INLINE vf vf_exp(vf x) {
+    vf y = vf_max(vf_set1(-89), vf_min(vf_set1(104), vf_sub(vf_zero(), x))), power;
+    vf magic = vf_if_ge(y, vf_zero(), vf_set1(MAGIC(64)), vf_set1(MAGIC(-64)));
+    vf e = vf_add(vf_expm1_reduced(y, magic, &power), vf_set1(1));
+    vf unbias = vf_if_ge(y, vf_zero(), vf_set1(0x1p-64f), vf_set1(0x1p64f));
+    return vf_mul(vf_mul(e, power), unbias);
+}
+
+/* e^-y for y >= 0: the bits of vf_exp in fewer operations. */
+INLINE vf vf_exp_decay(vf y) {
+    vf power;
+    vf q = vf_expm1_reduced(vf_min(vf_set1(104), y), vf_set1(MAGIC(64)), &power);
+    return vf_mul(vf_mul(vf_add(q, vf_set1(1)), power), vf_set1(0x1p-64f));
+}
+
+/* e^x - 1 = 2^n (e^r - 1) + (2^n - 1), computed in halves because 2^128 is no float. Next to 0 it
+ * is x, whose sign and last bits would get lost on the way. */
+INLINE vf vf_expm1(vf x) {
+    vf y = vf_max(vf_set1(-89), vf_min(vf_set1(20), vf_sub(vf_zero(), x))), power;
+    vf q = vf_expm1_reduced(y, vf_set1(MAGIC(-1)), &power);
+    vf half = vf_fma(power, q, vf_sub(power, vf_set1(0.5f)));
+    return vf_if_ge(vf_abs(x), vf_set1(0x1p-25f), vf_add(half, half), x);
+}
+
+/* x / (1 + e^-z) for z >= -111. Where e^-z is large, both terms of the sum are biased by 2^-64: the
+ * quotient may be as small as a float can be. */
 INLINE vf vf_sigmoid_mul(vf x, vf z) {
-    vf one = vf_set1(1);
-    return vf_div(x, vf_add(one, vf_exp(vf_sub(vf_zero(), z))));
+    vf magic = vf_if_ge(z, vf_set1(-64), vf_set1(MAGIC(0)), vf_set1(MAGIC(-64))), power;
+    vf q = vf_expm1_reduced(vf_min(vf_set1(64), z), magic, &power);
+    vf one = vf_power2(magic);
+    vf sum = vf_fma(vf_add(q, vf_set1(1)), power, one);
+    return vf_mul(vf_div(x, sum), one);
 }
 
-INLINE vf silu(vf x) {
+INLINE vf vf_sigmoid(vf x) {
+    return vf_sigmoid_mul(vf_set1(1), vf_max(vf_set1(-110), x));
+}
+
+INLINE vf vf_silu(vf x) {
+    x = vf_max(vf_set1(-110), x); // -110 sigmoid(-110) rounds to 0
     return vf_sigmoid_mul(x, x);
 }
 
-/* tanh(z) = 1 - 2 / (e^2z + 1) */
-INLINE vf vf_tanh(vf z) {
-    vf one = vf_set1(1);
-    return vf_sub(one, vf_div(vf_set1(2), vf_add(vf_exp(vf_add(z, z)), one)));
+/* tanh(a) = (e^2a - 1) / (e^2a + 1), which rounds to 1 from 9.02 on */
+INLINE vf vf_tanh(vf x) {
+    vf a = vf_min(vf_set1(10), vf_abs(x)), power;
+    vf q = vf_expm1_reduced(vf_add(a, a), vf_set1(MAGIC(0)), &power);
+    vf m = vf_fma(power, q, vf_sub(power, vf_set1(1)));
+    return vf_or_sign(vf_div(vf_sub(vf_zero(), m), vf_add(m, vf_set1(2))), x);
+}
+
+/* ln(1 + e^x) = max(x, 0) + log1p(t), t = e^-|x|. With s = 2t / (2 + t) <= 2/3, log1p(t) =
+ * 2 atanh(s / 2) = s + s^3 P(s^2); P is the minimax polynomial, good to 2^-33 of the whole. */
+INLINE vf vf_softplus(vf x) {
+    vf t = vf_exp_decay(vf_abs(x));
+    vf s = vf_div(vf_add(t, t), vf_add(t, vf_set1(2))), w = vf_mul(s, s);
+    vf p = vf_set1(1.1860135e-4f);
+    p = vf_fma(p, w, vf_set1(4.1856916e-4f));
+    p = vf_fma(p, w, vf_set1(2.2356716e-3f));
+    p = vf_fma(p, w, vf_set1(1.2499653e-2f));
+    p = vf_fma(p, w, vf_set1(8.3333344e-2f));
+    return vf_add(vf_fma(vf_mul(s, w), p, s), vf_max(vf_zero(), x));
+}
+
+/* By gelu_table() between -10 and 10; beyond, 0 or x. */
+INLINE vf vf_gelu(vf x, const ggml_half *table) {
+    ggml_half h[LANES];
+    vf_store_f16(h, x);
+    for (int l = 0; l < LANES; l++) h[l] = table[h[l]];
+    vf y = vf_if_ge(x, vf_set1(10), x, vf_load_f16(h));
+    return vf_if_ge(vf_set1(-10), x, vf_zero(), y);
+}
+
+/* Where tanh(x / cap) is x / cap, x itself: the quotient may be too small for a normal float. */
+INLINE vf vf_softcap(vf x, vf cap) {
+    vf z = vf_div(x, cap);
+    return vf_if_ge(vf_abs(z), vf_set1(0x1p-12f), vf_mul(vf_tanh(z), cap), x);
 }
 
 /* Loads and stores that stop at the end of a row. */
 INLINE vf load_part(const float *p, int64_t left) {
-    float part[LANES] = {0};
     if (left >= LANES) return vf_load(p);
+    float part[LANES] = {0};
     memcpy(part, p, (size_t)left * sizeof(float));
     return vf_load(part);
 }
@@ -80,43 +151,52 @@ static void rms_norm(float *y, const float *x, const float *w, int n, float eps)
 
 static void swiglu(float *gate, const float *up, int64_t n) {
     for (int64_t i = 0; i < n; i += LANES) {
-        vf g = silu(load_part(gate + i, n - i));
+        vf g = vf_silu(load_part(gate + i, n - i));
         store_part(gate + i, n - i, vf_mul(g, load_part(up + i, n - i)));
     }
 }
 
 static void swiglu_oai(float *gate, const float *up, int64_t n) {
     const vf alpha = vf_set1(1.702f), limit = vf_set1(7), one = vf_set1(1);
+    const vf lowest = vf_set1(-65); // of g: g sigmoid(1.702 g) rounds to 0
     for (int64_t i = 0; i < n; i += LANES) {
-        vf g = vf_min(limit, load_part(gate + i, n - i));
+        vf g = vf_min(limit, vf_max(lowest, load_part(gate + i, n - i)));
         vf u = vf_min(limit, vf_max(vf_set1(-7), load_part(up + i, n - i)));
         store_part(gate + i, n - i, vf_mul(vf_sigmoid_mul(g, vf_mul(alpha, g)), vf_add(u, one)));
     }
 }
 
-/* Arguments beyond the largest half count as that: the table has -inf * 0 behind it. */
 static void geglu(float *gate, const float *up, int64_t n) {
-    const ggml_half *gelu = gelu_table();
-    const vf max_half = vf_set1(65504), min_half = vf_set1(-65504);
+    const ggml_half *table = gelu_table();
     for (int64_t i = 0; i < n; i += LANES) {
-        ggml_half h[LANES];
-        vf x = load_part(gate + i, n - i);
-        vf_store_f16(h, vf_min(max_half, vf_max(min_half, x))); // a NaN stays one
-        for (int l = 0; l < LANES; l++) h[l] = gelu[h[l]];
-        store_part(gate + i, n - i, vf_mul(vf_load_f16(h), load_part(up + i, n - i)));
+        vf g = vf_gelu(load_part(gate + i, n - i), table);
+        store_part(gate + i, n - i, vf_mul(g, load_part(up + i, n - i)));
     }
 }
 
 static void softcap(float *x, int64_t n, float cap) {
     for (int64_t i = 0; i < n; i += LANES) {
-        vf z = vf_div(load_part(x + i, n - i), vf_set1(cap));
-        store_part(x + i, n - i, vf_mul(vf_tanh(z), vf_set1(cap)));
+        store_part(x + i, n - i, vf_softcap(load_part(x + i, n - i), vf_set1(cap)));
     }
 }
 
-static void map_sigmoid(float *y, const float *x, int64_t n) {
+#define MAP(name, f)                                              \
+    static void name(float *y, const float *x, int64_t n) {       \
+        for (int64_t i = 0; i < n; i += LANES) {                  \
+            store_part(y + i, n - i, f(load_part(x + i, n - i))); \
+        }                                                         \
+    }
+MAP(map_exp, vf_exp)
+MAP(map_expm1, vf_expm1)
+MAP(map_tanh, vf_tanh)
+MAP(map_sigmoid, vf_sigmoid)
+MAP(map_silu, vf_silu)
+MAP(map_softplus, vf_softplus)
+
+static void map_gelu(float *y, const float *x, int64_t n) {
+    const ggml_half *table = gelu_table();
     for (int64_t i = 0; i < n; i += LANES) {
-        store_part(y + i, n - i, vf_sigmoid_mul(vf_set1(1), load_part(x + i, n - i)));
+        store_part(y + i, n - i, vf_gelu(load_part(x + i, n - i), table));
     }
 }
 
@@ -189,7 +269,7 @@ static float softmax(float *s, int n, int begin, int end) {
     for (int i = LANES; i < n; i += LANES) max = vf_max(max, vf_load(s + i));
     vf top = vf_set1(vf_max_of(max)), sum = vf_zero();
     for (int i = 0; i < n; i += LANES) {
-        vf e = vf_exp(vf_sub(vf_load(s + i), top));
+        vf e = vf_exp_decay(vf_sub(top, vf_load(s + i)));
         vf_store(s + i, e);
         sum = vf_add(sum, e);
     }
@@ -267,11 +347,12 @@ static void attn_values(float *const *out, const float *s, size_t s_stride, cons
 
 SIMD_END
 
-#define OPS_SIMD                                                                          \
-    {                                                                                     \
-        .rms_norm = rms_norm, .swiglu = swiglu, .geglu = geglu, .swiglu_oai = swiglu_oai, \
-        .softcap = softcap, .sigmoid = map_sigmoid, .attn_scores = attn_scores,           \
-        .softmax = softmax, .attn_values = attn_values                                    \
+#define OPS_SIMD                                                                              \
+    {                                                                                         \
+        .rms_norm = rms_norm, .swiglu = swiglu, .geglu = geglu, .swiglu_oai = swiglu_oai,     \
+        .softcap = softcap, .exp = map_exp, .expm1 = map_expm1, .tanh = map_tanh,             \
+        .sigmoid = map_sigmoid, .silu = map_silu, .gelu = map_gelu, .softplus = map_softplus, \
+        .attn_scores = attn_scores, .softmax = softmax, .attn_values = attn_values            \
     }
 
 #endif

@@ -33,6 +33,9 @@ INLINE void vf_store_f16(ggml_half *p, vf a) {
 INLINE vf vf_fma(vf a, vf b, vf c) {
     return _mm256_fmadd_ps(a, b, c);
 }
+INLINE vf vf_fms(vf a, vf b, vf c) {
+    return _mm256_fmsub_ps(a, b, c);
+}
 INLINE vf vf_add(vf a, vf b) {
     return _mm256_add_ps(a, b);
 }
@@ -45,20 +48,27 @@ INLINE vf vf_mul(vf a, vf b) {
 INLINE vf vf_div(vf a, vf b) {
     return _mm256_div_ps(a, b);
 }
+/* Of two equal ones, and if one is NaN: b. So what may be NaN and is to stay so comes second. */
 INLINE vf vf_max(vf a, vf b) {
     return _mm256_max_ps(a, b);
 }
 INLINE vf vf_min(vf a, vf b) {
     return _mm256_min_ps(a, b);
 }
-/* v where x >= bound, otherwise 0 */
-INLINE vf vf_keep_ge(vf v, vf x, vf bound) {
-    return _mm256_and_ps(v, _mm256_cmp_ps(x, bound, _CMP_GE_OQ));
+/* a >= b ? yes : no */
+INLINE vf vf_if_ge(vf a, vf b, vf yes, vf no) {
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_GE_OQ));
 }
-/* v * 2^n, by adding n to the exponent */
-INLINE vf vf_scale2(vf v, vf magic_n) {
-    return _mm256_castsi256_ps(_mm256_add_epi32(
-        _mm256_castps_si256(v), _mm256_slli_epi32(_mm256_castps_si256(magic_n), 23)));
+INLINE vf vf_abs(vf a) {
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+/* a, which is not negative, with the sign of the other. */
+INLINE vf vf_or_sign(vf a, vf sign) {
+    return _mm256_or_ps(a, _mm256_and_ps(sign, _mm256_set1_ps(-0.0f)));
+}
+/* The float whose sign and exponent are the low 9 bits of n. */
+INLINE vf vf_power2(vf n) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(n), 23));
 }
 INLINE vf vf_from_vi(vi a) {
     return _mm256_cvtepi32_ps(a);

@@ -1,4 +1,5 @@
-/* simd.h on AVX-512: two rows of a matrix to a register. What each function does is said here. */
+/* simd.h on AVX-512: two rows of a matrix to a register. What each function does is said here, or
+ * in simd_avx2.h where only ops.h needs it. */
 #ifndef SIMD_AVX512_H
 #define SIMD_AVX512_H
 

@@ -39,6 +39,9 @@ INLINE void vf_store_f16(ggml_half *p, vf a) {
 INLINE vf vf_fma(vf a, vf b, vf c) {
     return (vf){vfmaq_f32(c.lo, a.lo, b.lo), vfmaq_f32(c.hi, a.hi, b.hi)};
 }
+INLINE vf vf_fms(vf a, vf b, vf c) {
+    return (vf){vfmaq_f32(vnegq_f32(c.lo), a.lo, b.lo), vfmaq_f32(vnegq_f32(c.hi), a.hi, b.hi)};
+}
 INLINE vf vf_add(vf a, vf b) {
     return (vf){vaddq_f32(a.lo, b.lo), vaddq_f32(a.hi, b.hi)};
 }
@@ -51,7 +54,7 @@ INLINE vf vf_mul(vf a, vf b) {
 INLINE vf vf_div(vf a, vf b) {
     return (vf){vdivq_f32(a.lo, b.lo), vdivq_f32(a.hi, b.hi)};
 }
-/* Compare and select, as x86 does: with a NaN, or zeros of both signs, the result is b. */
+/* Compare and select, as x86 does. */
 INLINE float32x4_t simd_max4(float32x4_t a, float32x4_t b) {
     return vbslq_f32(vcgtq_f32(a, b), a, b);
 }
@@ -64,18 +67,25 @@ INLINE vf vf_max(vf a, vf b) {
 INLINE vf vf_min(vf a, vf b) {
     return (vf){simd_min4(a.lo, b.lo), simd_min4(a.hi, b.hi)};
 }
-INLINE float32x4_t simd_keep4(float32x4_t v, float32x4_t x, float32x4_t bound) {
-    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), vcgeq_f32(x, bound)));
+INLINE vf vf_if_ge(vf a, vf b, vf yes, vf no) {
+    return (vf){vbslq_f32(vcgeq_f32(a.lo, b.lo), yes.lo, no.lo),
+                vbslq_f32(vcgeq_f32(a.hi, b.hi), yes.hi, no.hi)};
 }
-INLINE vf vf_keep_ge(vf v, vf x, vf bound) {
-    return (vf){simd_keep4(v.lo, x.lo, bound.lo), simd_keep4(v.hi, x.hi, bound.hi)};
+INLINE vf vf_abs(vf a) {
+    return (vf){vabsq_f32(a.lo), vabsq_f32(a.hi)};
 }
-INLINE float32x4_t simd_scale4(float32x4_t v, float32x4_t n) {
-    return vreinterpretq_f32_s32(
-        vaddq_s32(vreinterpretq_s32_f32(v), vshlq_n_s32(vreinterpretq_s32_f32(n), 23)));
+INLINE float32x4_t simd_or_sign4(float32x4_t a, float32x4_t sign) {
+    uint32x4_t bit = vandq_u32(vreinterpretq_u32_f32(sign), vdupq_n_u32(0x80000000u));
+    return vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(a), bit));
 }
-INLINE vf vf_scale2(vf v, vf magic_n) {
-    return (vf){simd_scale4(v.lo, magic_n.lo), simd_scale4(v.hi, magic_n.hi)};
+INLINE vf vf_or_sign(vf a, vf sign) {
+    return (vf){simd_or_sign4(a.lo, sign.lo), simd_or_sign4(a.hi, sign.hi)};
+}
+INLINE float32x4_t simd_power4(float32x4_t n) {
+    return vreinterpretq_f32_s32(vshlq_n_s32(vreinterpretq_s32_f32(n), 23));
+}
+INLINE vf vf_power2(vf n) {
+    return (vf){simd_power4(n.lo), simd_power4(n.hi)};
 }
 INLINE vf vf_from_vi(vi a) {
     return (vf){vcvtq_f32_s32(a.lo), vcvtq_f32_s32(a.hi)};

@@ -33,6 +33,9 @@ INLINE void vf_store_f16(ggml_half *p, vf a) {
 INLINE vf vf_fma(vf a, vf b, vf c) {
     VF_EACH(fmaf(a.f[i], b.f[i], c.f[i]));
 }
+INLINE vf vf_fms(vf a, vf b, vf c) {
+    VF_EACH(fmaf(a.f[i], b.f[i], -c.f[i]));
+}
 INLINE vf vf_add(vf a, vf b) {
     VF_EACH(a.f[i] + b.f[i]);
 }
@@ -51,19 +54,24 @@ INLINE vf vf_max(vf a, vf b) {
 INLINE vf vf_min(vf a, vf b) {
     VF_EACH(a.f[i] < b.f[i] ? a.f[i] : b.f[i]);
 }
-INLINE vf vf_keep_ge(vf v, vf x, vf bound) {
-    VF_EACH(x.f[i] >= bound.f[i] ? v.f[i] : 0);
+INLINE vf vf_if_ge(vf a, vf b, vf yes, vf no) {
+    VF_EACH(a.f[i] >= b.f[i] ? yes.f[i] : no.f[i]);
 }
-INLINE float simd_scale2(float v, float magic_n) {
-    uint32_t a, n;
-    memcpy(&a, &v, 4);
-    memcpy(&n, &magic_n, 4);
-    a += n << 23;
-    memcpy(&v, &a, 4);
-    return v;
+INLINE vf vf_abs(vf a) {
+    VF_EACH(fabsf(a.f[i]));
 }
-INLINE vf vf_scale2(vf v, vf magic_n) {
-    VF_EACH(simd_scale2(v.f[i], magic_n.f[i]));
+INLINE vf vf_or_sign(vf a, vf sign) {
+    VF_EACH(copysignf(a.f[i], sign.f[i]));
+}
+INLINE float simd_power2(float n) {
+    uint32_t bits;
+    memcpy(&bits, &n, sizeof bits);
+    bits <<= 23;
+    memcpy(&n, &bits, sizeof bits);
+    return n;
+}
+INLINE vf vf_power2(vf n) {
+    VF_EACH(simd_power2(n.f[i]));
 }
 INLINE float vf_sum(vf a) {
     return ((a.f[0] + a.f[4]) + (a.f[2] + a.f[6])) + ((a.f[1] + a.f[5]) + (a.f[3] + a.f[7]));

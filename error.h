@@ -4,6 +4,8 @@
 #ifndef ERROR_H
 #define ERROR_H
 
+#include "exact.h"
+
 #if defined(__GNUC__)
 #define PRINTF_LIKE(at, first) __attribute__((format(printf, at, first)))
 #else

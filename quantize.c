@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arithmetic.h"
 #include "cli/print.h"
 #include "gguf_write.h"
 #include "quant.h"
@@ -448,6 +449,7 @@ static int write_model(const struct gguf *g, const struct options *opt, const ui
 }
 
 static int quantize_file(const struct options *opt, struct summary *sum, struct error *err) {
+    if (arithmetic_check(err) != 0) return -1;
     struct gguf g;
     if (gguf_open(&g, opt->in, err) != 0) return -1;
     struct threads *threads = NULL;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arithmetic.h"
 #include "pass.h"
 #include "round.h"
 
@@ -227,6 +228,7 @@ static int allocate(struct transformer *t, struct error *err) {
 
 struct transformer *transformer_open(const struct model *m, const struct transformer_params *params,
                                      struct error *err) {
+    if (arithmetic_check(err) < 0) return NULL;
     struct transformer *t = calloc(1, sizeof *t);
     if (!t) {
         error_set(err, KQ_NO_MEMORY, "out of memory");

@@ -34,8 +34,8 @@ gguf_write
 chat jinja json sampler tokenizer
 pretokenize string_index
 gguf
-threads elementary
-types.def utf8 unicode_data array hash round error
+threads elementary arithmetic
+types.def utf8 unicode_data array hash round error exact
 '
 
 # Files that are about to be written anew, of which only the includes are looked at.

@@ -1,4 +1,5 @@
 #include "gguf_write.h"
+#include "array.h"
 #include "round.h"
 
 #include <errno.h>
@@ -10,17 +11,10 @@ static void fail(struct gguf_writer *w, enum kq_status status) {
     w->status = status;
 }
 
-/* Room for n more bytes in memory: twice as much as before, so that many small writes cost little.
- */
+/* Makes room for n more bytes in memory. */
 static bool grow(struct gguf_writer *w, size_t n) {
     size_t len = (size_t)w->len;
-    if (n <= w->room - len) return true;
-    size_t room = n > SIZE_MAX / 2 - len ? SIZE_MAX : 2 * (len + n);
-    uint8_t *data = realloc(w->data, room);
-    if (!data) return false;
-    w->data = data;
-    w->room = room;
-    return true;
+    return n <= SIZE_MAX - len && array_reserve(&w->data, &w->room, len + n, 1) == 0;
 }
 
 void gguf_write(struct gguf_writer *w, const void *data, size_t n) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "build.h"
 
 /* Choosing among experts takes time that the file's length does not bound; models have up to 512.
@@ -35,10 +36,12 @@ void *plan_keep(struct plan *p, size_t n, size_t size) {
 
 /* Room for one more in an array of n; arrays grow when n is a power of two. */
 static void *grow(struct plan *p, void *array, int n, size_t size) {
+    size_t room = (size_t)n;
     if (n > 0 && (n & (n - 1)) != 0) return array;
-    void *larger = realloc(array, (n ? 2 * (size_t)n : 1) * size);
-    if (!larger) PLAN_FAIL(p, KQ_NO_MEMORY, "out of memory for a model's list of steps");
-    return larger;
+    if (array_reserve(&array, &room, room + 1, size) != 0) {
+        PLAN_FAIL(p, KQ_NO_MEMORY, "out of memory for a model's list of steps");
+    }
+    return array;
 }
 
 /* ---- adding a step --------------------------------------------------------------------------- */

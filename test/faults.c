@@ -2,7 +2,7 @@
  *
  *   FAULT_AT=n FAULT_LOG=file LD_PRELOAD=faults.so ./run ...
  *
- * Counted is every allocation, inside the C library too, and every call below that can fail. The
+ * Every allocation is counted, inside the C library too, and every call below that can fail. The
  * log says what failed and, from the end of main, how many calls there were and what was left
  * behind: blocks that the program itself allocated, maps, and descriptors. */
 #define _GNU_SOURCE
@@ -25,7 +25,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The allocator behind the names that this library takes over. */
+/* The allocator behind the names that this library defines itself. */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t size);
@@ -53,7 +53,8 @@ static bool fault(const char *call, const char *detail) {
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
-/* Those that the program's own code asked for. The C library keeps some for ever. */
+/* The blocks that the program's own code asked for. The C library keeps some of its own for ever.
+ */
 enum { MAX_BLOCKS = 1 << 14 };
 static void *blocks[MAX_BLOCKS];
 static size_t n_blocks;
@@ -86,7 +87,7 @@ static void *out_of_memory(void) {
     return NULL;
 }
 
-/* Who asks decides what a failure means, so it is said. */
+/* The log says whether the C library asked: that decides what a failure means. */
 static bool alloc_fault(const char *call, const void *caller) {
     uintptr_t at = (uintptr_t)caller;
     return fault(call, at >= program_begin && at < program_end ? "" : "inside the C library");
@@ -174,7 +175,7 @@ size_t fwrite(const void *data, size_t size, size_t n, FILE *f) {
     return 0;
 }
 
-/* As fputs, putc and printf find it when they have to empty the buffer. */
+/* Fails as fputs, putc and printf do when they have to empty the buffer and cannot. */
 int fputs(const char *text, FILE *f) {
     if (f == stderr || !fault("fputs", "")) return REAL(fputs)(text, f);
     stream_failed(f, ENOSPC);

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MAX_MESSAGES = 32, MAX_LITERAL = 128 }; // what a format adds to one message is shorter
 
-/* Not assert: NDEBUG must not turn the target off. */
+/* Like assert, but NDEBUG does not turn it off. */
 static void require(bool condition, const char *what) {
     if (condition) return;
     fprintf(stderr, "fuzz_chat: violated: %s\n", what);

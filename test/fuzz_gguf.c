@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Not assert: NDEBUG must not turn the target off. */
+/* Like assert, but NDEBUG does not turn it off. */
 static void require(bool condition, const char *what) {
     if (condition) return;
     fprintf(stderr, "fuzz_gguf: violated: %s\n", what);

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { N_CTX = 16, N_TOKENS = 2 };
 
-/* Not assert: NDEBUG must not turn the target off. */
+/* Like assert, but NDEBUG does not turn it off. */
 static void require(bool condition, const char *what) {
     if (condition) return;
     fprintf(stderr, "fuzz_model: violated: %s\n", what);

@@ -387,8 +387,8 @@ static void test_pieces(void) {
     free_vocab(v);
 }
 
-/* Of one character; of none, which is never found; and one that sorts before all others and begins
- * none of them, when the one after it is not to be recognised. */
+/* Special tokens of one character; of none, which is never found; and one that sorts before all
+ * others and begins none of them, when the one after it is not to be recognised. */
 static void test_odd_specials(void) {
     struct vocab *v = make_bpe();
     add(v, "", T_USER, 0);
@@ -669,7 +669,7 @@ static void test_bad_ids(void) {
     check_refused(v, "tokenizer.ggml.add_bos_token: expected a bool");
 }
 
-/* Odd, but it can be worked with. */
+/* Vocabularies that are odd, but can be worked with. */
 static void test_odd(void) {
     struct vocab *v = make_spm();
     v->text[100] = v->text[101] = ""; // empty texts stand for no text at all

@@ -11,6 +11,7 @@
 
 #include "test.h"
 #include "engine.h"
+#include "hash.h"
 #include "plan.h"
 
 #define MODELS "test/data/models/"
@@ -229,13 +230,6 @@ static void test_golden(const struct loaded *l) {
     free(rows);
 }
 
-static uint64_t hash_bytes(const void *data, size_t n) {
-    const uint8_t *p = data;
-    uint64_t hash = 0xcbf29ce484222325ull;
-    for (size_t i = 0; i < n; i++) hash = (hash ^ p[i]) * 0x100000001b3ull;
-    return hash;
-}
-
 static int drive(const char *model, const char *ids, const char *logits) {
     struct loaded l = {0};
     load_model(&l, model);
@@ -248,7 +242,7 @@ static int drive(const char *model, const char *ids, const char *logits) {
     s.n_threads = 2;
     float *rows = run(&l, &s, l.n_ids);
     size_t bytes = (size_t)l.n_ids * (size_t)l.m.n_vocab * sizeof *rows;
-    printf("%s: logits %016llx", model, (unsigned long long)hash_bytes(rows, bytes));
+    printf("%s: logits %016llx", model, (unsigned long long)fnv1a(FNV_START, rows, bytes));
     if (logits) {
         struct difference d = check_golden(&l, rows, logits);
         printf(", max %.2e rms %.2e of the deviation", d.max, d.rms);

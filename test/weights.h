@@ -76,7 +76,7 @@ static inline ggml_half random_half(enum fill fill, int index) {
     }
 }
 
-/* Of a block of MXFP4: the fills of a half. */
+/* The exponent of a block of MXFP4, for the fills of a half. */
 static inline uint8_t random_exponent(enum fill fill, int index) {
     switch (fill) {
     case FILL_MAX:

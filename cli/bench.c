@@ -179,12 +179,13 @@ int run_bench(struct session *s) {
     int longest = n_prompt > n_gen ? n_prompt : n_gen;
     if (status == 0) status = open_model(s);
     if (status == 0) status = open_transformer(s, longest > 0 ? longest : 1);
-    int32_t *ids = status == 0 ? malloc(((size_t)longest + 1) * sizeof *ids) : NULL;
-    if (status == 0 && !ids) status = FAIL("out of memory for %d tokens", longest);
-    for (int i = 0; ids && i < longest; i++) {
+    if (status) return status;
+    int32_t *ids = malloc(((size_t)longest + 1) * sizeof *ids);
+    if (!ids) return FAIL("out of memory for %d tokens", longest);
+    for (int i = 0; i < longest; i++) {
         ids[i] = (int32_t)((1 + i * 7919LL) % s->model.n_vocab);
     }
-    if (status == 0) status = run_tests(s, ids, n_prompt, n_gen);
+    status = run_tests(s, ids, n_prompt, n_gen);
     free(ids);
     return status;
 }

@@ -204,7 +204,7 @@ static int read_header(struct reader *r, uint64_t *n_kv, uint64_t *n_tensors, ui
 
 /* Reads kv->n values of kv->elem_type; sets kv->data to where they begin. */
 static int read_values(struct reader *r, struct gguf_kv *kv) {
-    size_t bytes = gguf_type_bytes(kv->elem_type), remain = r->size - r->pos;
+    size_t bytes = value_table[kv->elem_type].bytes, remain = r->size - r->pos;
     if (kv->n > remain / bytes) {
         return fail(
             r, "needs %llu x %zu bytes (%s) at offset %zu, the file ends after %zu: truncated?",

@@ -32,6 +32,7 @@ struct heads {
     const float *sinks;        // (n) scores that count in the softmax, of no value; NULL: none
 };
 struct heads read_heads(struct plan *p);
+struct heads read_heads_at(struct plan *p, int il); // of layer il, where they differ
 
 enum rope_scaling { ROPE_NONE, ROPE_LINEAR, ROPE_YARN, ROPE_LONG };
 struct rope {
@@ -65,25 +66,41 @@ bool layer(struct plan *p, int il);
 void skip_last_layers(struct plan *p, int n);
 bool has(struct plan *p, const char *name);  // NAME.weight
 void need(struct plan *p, const char *name); // NAME as it is: "ffn_up_exps.bias"
-const float *vector(struct plan *p, const char *name, int64_t n);       // NAME.weight, F32
-const float *vector_if(struct plan *p, const char *name, int64_t n);    // NULL if it is not there
-const float *vector_named(struct plan *p, const char *name, int64_t n); // NAME as it is
+const float *vector(struct plan *p, const char *name, int64_t n);    // NAME.weight, F32
+const float *vector_if(struct plan *p, const char *name, int64_t n); // NULL if it is not there
+/* NAME as it is, of any shape that has n numbers in one row or one column. */
+const float *vector_named(struct plan *p, const char *name, int64_t n);
 const float *vector_named_if(struct plan *p, const char *name, int64_t n);
+void unused(struct plan *p, const char *name); // NAME as it is may be there, and is not used
 
 /* ---- steps for each token alone -------------------------------------------------------------- */
 
 value embed(struct plan *p, const char *name, int64_t n, float scale); // row of the token's id
 value heads(value x, int dim); // the same, seen as heads of dim
 
+value l2_norm(value x);                        // each head divided by its length, or by eps
+value group_norm(value x, const char *name);   // RMS of each head, NAME has a weight for each of x
 value norm(value x, const char *name);         // RMS (arXiv 1910.07467) times NAME; NULL: no weight
 value head_norm(value x, const char *name);    // of each head, one weight for all
 value head_norm_if(value x, const char *name); // x if the file has no NAME
 
 value add(value x, value y);
-value add_scaled(value x, value y, float scale);         // x + scale * y
-value scaled(value x, float by);                         // by 1: x
-value softcapped(value x, float cap);                    // cap * tanh(x / cap); 0: x
-value biased(value x, const float *b, const char *name); // b NULL: x
+value add_scaled(value x, value y, float scale);            // x + scale * y
+value scaled(value x, float by);                            // by 1: x
+value softcapped(value x, float cap);                       // cap * tanh(x / cap); 0: x
+value biased(value x, const float *b, const char *name);    // b NULL: x
+value gain(value x, const float *w, const char *name);      // x * w
+value head_gain(value x, const float *w, const char *name); // each head times a number
+value mul(value x, value by);                               // each of `by` for n / by.n of x
+value part(value x, int64_t first, int64_t n);              // some of the columns
+value like(value x, value y);                               // x with the length of y
+value sparse(value x, float n_deviations); // max(0, x - mean - so many standard deviations)
+value join(value x, value y);              // head by head, y behind x
+value head_part(value x, int64_t first, int64_t n); // of each head
+
+enum function { F_EXP, F_SIGMOID, F_SOFTPLUS, F_TANH, F_SILU, F_GELU };
+value act(value x, enum function f);
+value relu_squared(value x); // max(0, x)^2 (arXiv 2109.08668)
 
 enum activation { SILU, GELU, SWIGLU_OAI };
 value glu(value gate, value up, enum activation act); // act(gate) * up (arXiv 2002.05202)
@@ -102,6 +119,8 @@ value rope(value x, struct turns t); // of each head; NO_TURNS: x
 
 /* W x, and NAME.bias if the file has it. Products of one input run together. */
 value product(value x, const char *name, int64_t n_out);
+/* With one of NAME's planes, (n_planes, n_out, x.n). */
+value plane_product(value x, const char *name, int plane, int n_planes, int64_t n_out);
 value product_heads(value x, const char *name, int n, int dim); // the same, seen as heads
 /* NAME is one matrix for n parts of so many rows. */
 void products(value x, const char *name, int n, const int64_t *n_out, value *out);
@@ -114,6 +133,23 @@ struct qkv qkv(value x, const struct heads *h); // attn_qkv, or attn_q, attn_k, 
 typedef value cache;
 cache remember(value k, value v, int window); // 0: all positions are seen
 value attend(value q, cache kv, const struct heads *h);
+
+/* ---- recurrent steps (steps/recurrent.c): a sequence keeps a state for each ------------------ */
+
+/* The gated delta rule (arXiv 2412.06464), one matrix M of dim_k x dim_v for each head of v: M =
+ * decay * M; u = beta * (v - M' k); M += k u'; y = M' q / sqrt(dim_k). decay and beta are one
+ * number a head; decay may be one for each row of M (Kimi Linear, 2510.26692). Head j of v has that
+ * of q and k with number j % n (TILED) or j / (how many share one) (GROUPED). */
+enum sharing { GROUPED, TILED };
+value delta_rule(value q, value k, value v, value beta, value decay, enum sharing sharing);
+/* Mamba-2 (arXiv 2405.21060), M of state x dim for each head of x: M = decay * M + b (dt x)';
+ * y = M' c + d x. Heads of b and c are shared by as many of x. */
+value scan(value x, value b, value c, value dt, value decay, const float *d);
+/* Mamba (arXiv 2312.00752), a state for each channel of x: as above with a decay of e^(dt a), a:
+ * (x.n, state). */
+value selective_scan(value x, value b, value c, value dt, const float *a, const float *d);
+/* Each channel of x with its own n_taps weights, NAME (channels, n_taps), over the last tokens. */
+value convolve(value x, const char *name, int n_taps);
 
 /* ---- experts --------------------------------------------------------------------------------- */
 

@@ -30,7 +30,7 @@ size_t seq_estimate(const struct plan *plan, int n_ctx, int n_batch, bool f32) {
 }
 
 size_t seq_used_bytes(const struct seq *s, int n) {
-    size_t bytes = s->state_floats * sizeof(float);
+    size_t bytes = (size_t)(1 + s->n_checkpoints) * s->state_floats * sizeof(float);
     for (int i = 0; i < s->plan->n_memories; i++) {
         int used = round_up(n, LANES), all = s->memory[i].n_slots;
         bytes += (size_t)(used < all ? used : all) * (size_t)s->plan->memories[i].slot *
@@ -97,8 +97,53 @@ struct seq *seq_open(const struct plan *plan, int n_ctx, int n_batch, bool f32, 
     return NULL;
 }
 
+/* ---- checkpoints ----------------------------------------------------------------------------- */
+
+/* Forgets checkpoint i and those behind it. */
+static void drop_checkpoints(struct seq *s, int i) {
+    while (s->n_checkpoints > i) free(s->checkpoints[--s->n_checkpoints].states);
+}
+
+/* The checkpoint, not the newest, whose loss makes the smallest hole in relation to how far back it
+ * is: what remains lies ever more thinly the further back. */
+static int least_useful(const struct seq *s) {
+    int best = 0;
+    double least = 0;
+    for (int i = 0; i + 1 < s->n_checkpoints; i++) {
+        int before = i > 0 ? s->checkpoints[i - 1].length : 0;
+        int hole = s->checkpoints[i + 1].length - before;
+        double harm = (double)hole / (double)(s->length - s->checkpoints[i].length + 1);
+        if (i == 0 || harm < least) {
+            best = i;
+            least = harm;
+        }
+    }
+    return best;
+}
+
+void seq_checkpoint(struct seq *s, int distance) {
+    int n = s->n_checkpoints, last = n > 0 ? s->checkpoints[n - 1].length : 0;
+    if (s->state_floats == 0 || s->length - last < distance) return;
+    float *states = NULL;
+    if (n == MAX_CHECKPOINTS) {
+        int i = least_useful(s);
+        states = s->checkpoints[i].states; // is written anew
+        memmove(s->checkpoints + i, s->checkpoints + i + 1,
+                (size_t)(n - i - 1) * sizeof s->checkpoints[0]);
+        s->n_checkpoints = --n;
+    } else {
+        states = malloc(s->state_floats * sizeof *states);
+    }
+    if (!states) return;
+    memcpy(states, s->states, s->state_floats * sizeof *states);
+    s->checkpoints[s->n_checkpoints++] = (struct checkpoint){s->length, states};
+}
+
+/* ---- open, close ----------------------------------------------------------------------------- */
+
 void seq_close(struct seq *s) {
     if (!s) return;
+    drop_checkpoints(s, 0);
     if (s->map) munmap(s->map, s->map_bytes);
     free(s->states);
     free(s->memory);
@@ -110,7 +155,6 @@ void seq_close(struct seq *s) {
 static bool is_kept(const struct seq *s, int length) {
     for (int i = 0; i < s->plan->n_memories; i++) {
         const struct memory *m = &s->plan->memories[i];
-        if (m->state > 0) return false;
         bool ring = m->window > 0 && s->memory[i].n_slots < round_up(s->n_ctx, LANES);
         if (ring && length + s->memory[i].n_slots < s->most + m->window) return false;
     }
@@ -119,10 +163,17 @@ static bool is_kept(const struct seq *s, int length) {
 
 int seq_rewind(struct seq *s, int length) {
     if (length >= s->length) return s->length;
+    int i = s->n_checkpoints;
+    while (i > 0 && s->checkpoints[i - 1].length > length) i--;
+    drop_checkpoints(s, i);
+    if (s->state_floats > 0) length = i > 0 ? s->checkpoints[i - 1].length : 0;
     if (length < 0 || !is_kept(s, length)) length = 0;
     if (length == 0) {
         s->most = 0;
+        drop_checkpoints(s, 0);
         memset(s->states, 0, s->state_floats * sizeof *s->states);
+    } else if (s->state_floats > 0) {
+        memcpy(s->states, s->checkpoints[i - 1].states, s->state_floats * sizeof *s->states);
     }
     s->length = length;
     return length;

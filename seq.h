@@ -12,6 +12,13 @@ struct remembered {
     float *state;
 };
 
+/* A copy of all states, as they were when the sequence had so many positions. */
+struct checkpoint {
+    int length;
+    float *states;
+};
+enum { MAX_CHECKPOINTS = 8 };
+
 struct seq {
     int n_ctx;  // room in positions
     int length; // positions that are remembered
@@ -23,6 +30,8 @@ struct seq {
     size_t map_bytes;
     float *states; // all states
     size_t state_floats;
+    struct checkpoint checkpoints[MAX_CHECKPOINTS]; // ascending by length
+    int n_checkpoints;
 };
 
 /* How numbers are kept in slots: halves, or floats. */
@@ -37,14 +46,22 @@ struct seq *seq_open(const struct plan *plan, int n_ctx, int n_batch, bool f32, 
 void seq_close(struct seq *s); // NULL is fine
 
 /* Forgets positions from `length` on; gives the length reached, which is smaller where that much
- * was not kept: a layer with a window keeps it and n_batch positions behind it, a recurrent state
- * is only known where it is. 0 is always reached. */
+ * was not kept: a layer with a window keeps it and n_batch positions behind it, recurrent states
+ * are known where there is a checkpoint. 0 is always reached. */
 int seq_rewind(struct seq *s, int length);
 
-/* n positions were added. */
+/* n positions were added, or begun: after a pass that failed seq_rewind takes them back. */
 void seq_advance(struct seq *s, int n);
 
-/* Bytes that n positions take, and what seq_open would reserve for n_ctx of them. */
+/* Makes a checkpoint here if there are states and the last one is at least `distance` >= 1
+ * positions back. Passes do so every CHECKPOINT_EVERY positions, whoever reads a prompt at its end,
+ * where the next one is likely to part from it. Of at most 8 the ones far back are thinned out.
+ * Without memory for it there is none: going back then goes further. */
+void seq_checkpoint(struct seq *s, int distance);
+enum { CHECKPOINT_EVERY = 512 };
+
+/* Bytes that n positions take, checkpoints included, and what seq_open would reserve for n_ctx of
+ * them. */
 size_t seq_used_bytes(const struct seq *s, int n);
 size_t seq_estimate(const struct plan *plan, int n_ctx, int n_batch, bool f32);
 

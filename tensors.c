@@ -41,6 +41,10 @@ bool has(struct plan *p, const char *name) {
     return gguf_find_tensor(p->g, name_of(p, name, ".weight").text) != NULL;
 }
 
+void unused(struct plan *p, const char *name) {
+    find(p, name, "", false);
+}
+
 void need(struct plan *p, const char *name) {
     struct name full = name_of(p, name, "");
     if (!gguf_find_tensor(p->g, full.text)) {
@@ -58,6 +62,12 @@ _Noreturn static void misshapen(struct plan *p, const struct gguf_tensor *t, int
               (unsigned long long)t->ne[2]);
 }
 
+static void check_floats(struct plan *p, const struct gguf_tensor *t) {
+    if (t->type == GGML_TYPE_F32 && (uintptr_t)t->data % sizeof(float) == 0) return;
+    PLAN_FAIL(p, KQ_BAD_FILE, "%s: expected aligned F32, found type %u", t->name,
+              (unsigned)t->type);
+}
+
 const float *tensor_vectors(struct plan *p, const char *name, const char *suffix, int64_t n,
                             int64_t n_rows, bool needed) {
     const struct gguf_tensor *t = find(p, name, suffix, needed);
@@ -65,10 +75,7 @@ const float *tensor_vectors(struct plan *p, const char *name, const char *suffix
     if (t->ne[0] != (uint64_t)n || t->ne[1] != (uint64_t)n_rows || t->ne[2] != 1 || t->ne[3] != 1) {
         misshapen(p, t, n, n_rows, 1);
     }
-    if (t->type != GGML_TYPE_F32 || (uintptr_t)t->data % sizeof(float) != 0) {
-        PLAN_FAIL(p, KQ_BAD_FILE, "%s: expected aligned F32, found type %u", t->name,
-                  (unsigned)t->type);
-    }
+    check_floats(p, t);
     return (const float *)t->data;
 }
 
@@ -80,12 +87,40 @@ const float *vector_if(struct plan *p, const char *name, int64_t n) {
     return tensor_vectors(p, name, ".weight", n, 1, false);
 }
 
+static const struct gguf_tensor *find_row_or_column(struct plan *p, const char *name, int64_t n,
+                                                    bool needed) {
+    const struct gguf_tensor *t = find(p, name, "", needed);
+    if (!t) return NULL;
+    bool column = t->ne[0] == 1 && t->ne[1] == (uint64_t)n;
+    if ((t->ne[0] != (uint64_t)n || t->ne[1] != 1) && !column) misshapen(p, t, n, 1, 1);
+    if (t->ne[2] != 1 || t->ne[3] != 1) misshapen(p, t, n, 1, 1);
+    check_floats(p, t);
+    return t;
+}
+
 const float *vector_named(struct plan *p, const char *name, int64_t n) {
-    return tensor_vectors(p, name, "", n, 1, true);
+    return (const float *)find_row_or_column(p, name, n, true)->data;
 }
 
 const float *vector_named_if(struct plan *p, const char *name, int64_t n) {
-    return tensor_vectors(p, name, "", n, 1, false);
+    const struct gguf_tensor *t = find_row_or_column(p, name, n, false);
+    return t ? (const float *)t->data : NULL;
+}
+
+const float *tensor_groups(struct plan *p, const char *name, int64_t n, int64_t n_groups) {
+    const struct gguf_tensor *t = find(p, name, ".weight", true);
+    bool flat = t->ne[1] == 1;
+    return tensor_vectors(p, name, ".weight", flat ? n * n_groups : n, flat ? 1 : n_groups, true);
+}
+
+const float *tensor_transposed(struct plan *p, const char *name, const char *suffix, int64_t n_cols,
+                               int64_t n_rows) {
+    const float *x = tensor_vectors(p, name, suffix, n_cols, n_rows, true);
+    float *y = plan_keep(p, (size_t)(n_cols * n_rows), sizeof *y);
+    for (int64_t r = 0; r < n_rows; r++) {
+        for (int64_t c = 0; c < n_cols; c++) y[c * n_rows + r] = x[r * n_cols + c];
+    }
+    return y;
 }
 
 /* ---- matrices -------------------------------------------------------------------------------- */

@@ -136,7 +136,11 @@ int transformer_eval(struct transformer *t, const struct run *runs, int n_runs, 
     for (int r = 0; r < n_runs; r++) {
         int before = runs[r].seq->length;
         seq_advance(runs[r].seq, runs[r].n); // of a failed pass, too: it may have written all
-        if (failed) seq_rewind(runs[r].seq, before);
+        if (failed) {
+            seq_rewind(runs[r].seq, before);
+        } else {
+            seq_checkpoint(runs[r].seq, CHECKPOINT_EVERY);
+        }
     }
     if (failed) t->n_wanted = 0;
     return failed;

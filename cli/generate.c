@@ -19,6 +19,7 @@ int run_prompt(struct session *s, const float **logits) {
         show_progress(start, "reading the prompt:", done, s->n_prompt);
     }
     s->prompt_s = now() - start;
+    remember_place(s);
     note_memory(s);
     return 0;
 }

@@ -173,8 +173,12 @@ int logits_of(struct session *s, int i, const float **logits) {
     return 0;
 }
 
+void remember_place(struct session *s) {
+    seq_checkpoint(s->main.seq, 1);
+    if (s->reference.seq) seq_checkpoint(s->reference.seq, 1);
+}
+
 int rewind_to(struct session *s, int length) {
     int reached = seq_rewind(s->main.seq, length);
-    if (s->reference.seq) seq_rewind(s->reference.seq, reached);
-    return reached;
+    return s->reference.seq ? seq_rewind(s->reference.seq, reached) : reached;
 }

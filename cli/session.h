@@ -74,6 +74,8 @@ int n_past(const struct session *s); // positions in the cache
 int forward(struct session *s, const int32_t *ids, int n);
 /* Logits after token i of the last forward call, verified and written to --logits if asked for. */
 int logits_of(struct session *s, int i, const float **logits);
+/* Makes it likely that one can go back to here (seq_checkpoint). */
+void remember_place(struct session *s);
 /* Goes back to `length` <= n_past() positions, or less where a layer has not kept as much
  * (seq_rewind). Returns the length reached. */
 int rewind_to(struct session *s, int length);

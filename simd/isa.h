@@ -82,6 +82,67 @@ struct kv_head {
     int n_slots;
 };
 
+/* ---- recurrent steps ------------------------------------------------------------------------- */
+
+/* Of one head or some channels of a sequence, n tokens in ascending position: row t of an input
+ * lies at x + t * its stride. */
+
+/* The gated delta rule (arXiv 2412.06464): m = decay * m; u = beta * (v - m' k); m += k u';
+ * y = scale * m' q. */
+struct delta {
+    float *m; // (rows, cols)
+    int rows, cols, n;
+    const float *q, *k; // (rows)
+    size_t qk_stride;
+    const float *v; // (cols)
+    float *y;       // (cols), with v's stride; not where v is
+    size_t v_stride;
+    const float *beta; // one number
+    size_t beta_stride;
+    const float *decay; // one number, or one for each row
+    size_t decay_stride;
+    bool decay_by_row;
+    float scale;
+};
+
+/* Mamba-2 (arXiv 2405.21060): m = decay * m + b (dt x)'; y = m' c + d x. */
+struct scan {
+    float *m; // (rows, cols)
+    int rows, cols, n;
+    const float *b, *c; // (rows)
+    size_t bc_stride;
+    const float *x; // (cols)
+    float *y;       // (cols), with x's stride; not where x is
+    size_t x_stride;
+    const float *dt, *decay; // one number
+    size_t dt_stride;
+    float d;
+};
+
+/* Mamba (arXiv 2312.00752): as above, with a decay of e^(dt a) for each row and column and a dt for
+ * each column. */
+struct selective {
+    float *m; // (rows, cols)
+    int rows, cols, n;
+    const float *b, *c; // (rows)
+    size_t bc_stride;
+    const float *x, *dt; // (cols)
+    float *y;            // (cols), with x's stride; not where x or dt is
+    size_t x_stride;
+    const float *a; // (rows, cols)
+    const float *d; // (cols)
+};
+
+/* A causal convolution of each channel: y = sum over i of w[i] * the input n_taps - 1 - i tokens
+ * ago. */
+struct convolution {
+    float *m; // (n_taps - 1, cols): the last inputs, oldest first
+    int n_taps, cols, n;
+    const float *w; // (n_taps, cols)
+    const float *x; // (n, cols)
+    float *y;       // (n, cols); may be x
+};
+
 /* The rest of the step. Sums run in LANES lanes (index mod 8), then in the tree of the products.
  *
  * The functions that go element by element hold for every float: at infinity they give the limit,
@@ -120,6 +181,11 @@ struct ops {
      */
     void (*attn_values)(float *const *out, const float *s, size_t s_stride, const float *inv_sum,
                         int n_q, const struct kv_head *kv, int64_t first, int n);
+    void (*delta_rule)(const struct delta *d);
+    void (*scan)(const struct scan *s);
+    /* Columns begin .. end, multiples of 16 (end: or the last). */
+    void (*selective_scan)(const struct selective *s, int begin, int end);
+    void (*convolve)(const struct convolution *k, int begin, int end);
 };
 #define ATTN_QUERIES 4
 

@@ -347,12 +347,14 @@ static void attn_values(float *const *out, const float *s, size_t s_stride, cons
 
 SIMD_END
 
-#define OPS_SIMD                                                                              \
-    {                                                                                         \
-        .rms_norm = rms_norm, .swiglu = swiglu, .geglu = geglu, .swiglu_oai = swiglu_oai,     \
-        .softcap = softcap, .exp = map_exp, .expm1 = map_expm1, .tanh = map_tanh,             \
-        .sigmoid = map_sigmoid, .silu = map_silu, .gelu = map_gelu, .softplus = map_softplus, \
-        .attn_scores = attn_scores, .softmax = softmax, .attn_values = attn_values            \
+#include "recurrent.h"
+
+#define OPS_SIMD                                                                                  \
+    {                                                                                             \
+        .rms_norm = rms_norm, .swiglu = swiglu, .geglu = geglu, .swiglu_oai = swiglu_oai,         \
+        .softcap = softcap, .exp = map_exp, .expm1 = map_expm1, .tanh = map_tanh,                 \
+        .sigmoid = map_sigmoid, .silu = map_silu, .gelu = map_gelu, .softplus = map_softplus,     \
+        .attn_scores = attn_scores, .softmax = softmax, .attn_values = attn_values, OPS_RECURRENT \
     }
 
 #endif

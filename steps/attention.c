@@ -177,6 +177,7 @@ static const struct step_kind attend_kind = {
 
 value attend(value q, cache kv, const struct heads *h) {
     struct plan *p = q.p;
+    if (kv.id == 0) PLAN_FAIL(p, KQ_BAD_FILE, "layer %d has no keys to attend to", p->il);
     const struct step *from = plan_maker(kv);
     const struct remember_args *kept = from->args;
     int memory = from->memory;

@@ -54,6 +54,61 @@ value add(value x, value y) {
     return add_scaled(x, y, 1);
 }
 
+/* One factor for n / factors' n numbers that follow each other. */
+static void mul_token(struct pass *p, const struct step *s, int i) {
+    const float *x = row(p, s->in[0], i), *by = row(p, s->in[1], i);
+    float *y = row(p, s->out[0], i);
+    int each = s->in[0].n / s->in[1].n;
+    for (int k = 0; k < s->in[1].n; k++) {
+        for (int j = 0; j < each; j++) y[k * each + j] = x[k * each + j] * by[k];
+    }
+}
+
+static const struct step_kind mul_kind = {
+    .name = "mul", .does = EACH_TOKEN, .in_place = true, .token = mul_token};
+
+value mul(value x, value by) {
+    if (by.n == 0 || x.n % by.n != 0) {
+        PLAN_FAIL(x.p, KQ_BAD_FILE, "%d values times %d in layer %d", x.n, by.n, x.p->il);
+    }
+    struct step *s = plan_step(x.p, &mul_kind, x, NULL);
+    step_reads(s, by);
+    return step_makes_like(s, x);
+}
+
+struct gain_args {
+    const float *w; // (n / each)
+    int each;
+};
+
+static void gain_token(struct pass *p, const struct step *s, int i) {
+    const struct gain_args *a = s->args;
+    const float *x = row(p, s->in[0], i);
+    float *y = row(p, s->out[0], i);
+    for (int k = 0; k < s->in[0].n / a->each; k++) {
+        for (int j = 0; j < a->each; j++) y[k * a->each + j] = x[k * a->each + j] * a->w[k];
+    }
+}
+
+static const struct step_kind gain_kind = {
+    .name = "gain", .does = EACH_TOKEN, .in_place = true, .token = gain_token};
+
+static value gain_of(value x, const float *w, int each, const char *name) {
+    struct gain_args *a = plan_keep(x.p, 1, sizeof *a);
+    *a = (struct gain_args){w, each};
+    struct step *s = plan_step(x.p, &gain_kind, x, a);
+    s->name = tensor_full_name(x.p, name);
+    return step_makes_like(s, x);
+}
+
+value gain(value x, const float *w, const char *name) {
+    return gain_of(x, w, 1, name);
+}
+
+value head_gain(value x, const float *w, const char *name) {
+    return gain_of(x, w, x.dim, name);
+}
+
 static void scale_token(struct pass *p, const struct step *s, int i) {
     const struct number_args *a = s->args;
     const float *x = row(p, s->in[0], i);
@@ -93,6 +148,70 @@ value biased(value x, const float *b, const char *name) {
     return step_makes_like(s, x);
 }
 
+/* ---- some of the numbers --------------------------------------------------------------------- */
+
+struct part_args {
+    int of, first, n; // of each `of`, n from the first on
+};
+
+static void part_token(struct pass *p, const struct step *s, int i) {
+    const struct part_args *a = s->args;
+    const float *x = row(p, s->in[0], i) + a->first;
+    float *y = row(p, s->out[0], i);
+    size_t n = (size_t)a->n;
+    for (int at = 0; at < s->in[0].n; at += a->of, y += n) memcpy(y, x + at, n * sizeof *y);
+}
+
+static const struct step_kind part_kind = {.name = "part", .does = EACH_TOKEN, .token = part_token};
+
+value head_part(value x, int64_t first, int64_t n) {
+    if (first < 0 || n < 1 || first + n > x.dim) {
+        PLAN_FAIL(x.p, KQ_BAD_FILE, "no %lld values from %lld on in heads of %d in layer %d",
+                  (long long)n, (long long)first, x.dim, x.p->il);
+    }
+    struct part_args *a = plan_keep(x.p, 1, sizeof *a);
+    *a = (struct part_args){x.dim, (int)first, (int)n};
+    struct step *s = plan_step(x.p, &part_kind, x, a);
+    value y = step_makes(x.p, s, 0, n_heads(x) * n);
+    y.dim = (int)n;
+    return y;
+}
+
+value part(value x, int64_t first, int64_t n) {
+    return head_part(heads(x, x.n), first, n);
+}
+
+struct join_args {
+    int n_heads, dim_x, dim_y;
+};
+
+static void join_token(struct pass *p, const struct step *s, int i) {
+    const struct join_args *a = s->args;
+    const float *x = row(p, s->in[0], i), *y = row(p, s->in[1], i);
+    float *out = row(p, s->out[0], i);
+    size_t nx = (size_t)a->dim_x, ny = (size_t)a->dim_y;
+    for (int h = 0; h < a->n_heads; h++, out += nx + ny, x += nx, y += ny) {
+        memcpy(out, x, nx * sizeof *out);
+        memcpy(out + nx, y, ny * sizeof *out);
+    }
+}
+
+static const struct step_kind join_kind = {.name = "join", .does = EACH_TOKEN, .token = join_token};
+
+value join(value x, value y) {
+    if (n_heads(x) != n_heads(y)) {
+        PLAN_FAIL(x.p, KQ_BAD_FILE, "%d heads and %d to join in layer %d", n_heads(x), n_heads(y),
+                  x.p->il);
+    }
+    struct join_args *a = plan_keep(x.p, 1, sizeof *a);
+    *a = (struct join_args){n_heads(x), x.dim, y.dim};
+    struct step *s = plan_step(x.p, &join_kind, x, a);
+    step_reads(s, y);
+    value z = step_makes(x.p, s, 0, (int64_t)x.n + y.n);
+    z.dim = x.dim + y.dim;
+    return z;
+}
+
 /* ---- functions ------------------------------------------------------------------------------- */
 
 static void softcap_token(struct pass *p, const struct step *s, int i) {
@@ -105,6 +224,43 @@ static const struct step_kind softcap_kind = {
 
 value softcapped(value x, float cap) {
     return cap > 0 ? with_number(&softcap_kind, x, cap) : x;
+}
+
+struct act_args {
+    enum function f;
+};
+
+static void act_token(struct pass *p, const struct step *s, int i) {
+    const struct act_args *a = s->args;
+    const float *x = row(p, s->in[0], i);
+    float *y = row(p, s->out[0], i);
+    const struct ops *ops = p->ops;
+    void (*const functions[])(float *, const float *, int64_t) = {
+        [F_EXP] = ops->exp,   [F_SIGMOID] = ops->sigmoid, [F_SOFTPLUS] = ops->softplus,
+        [F_TANH] = ops->tanh, [F_SILU] = ops->silu,       [F_GELU] = ops->gelu};
+    functions[a->f](y, x, s->in[0].n);
+}
+
+static const struct step_kind act_kind = {
+    .name = "act", .does = EACH_TOKEN, .in_place = true, .token = act_token};
+
+value act(value x, enum function f) {
+    struct act_args *a = plan_keep(x.p, 1, sizeof *a);
+    a->f = f;
+    return step_makes_like(plan_step(x.p, &act_kind, x, a), x);
+}
+
+static void relu2_token(struct pass *p, const struct step *s, int i) {
+    const float *x = row(p, s->in[0], i);
+    float *y = row(p, s->out[0], i);
+    for (int k = 0; k < s->in[0].n; k++) y[k] = x[k] <= 0 ? 0 : x[k] * x[k]; // a NaN stays
+}
+
+static const struct step_kind relu2_kind = {
+    .name = "relu2", .does = EACH_TOKEN, .in_place = true, .token = relu2_token};
+
+value relu_squared(value x) {
+    return step_makes_like(plan_step(x.p, &relu2_kind, x, NULL), x);
 }
 
 struct glu_args {

@@ -55,6 +55,13 @@ value product(value x, const char *name, int64_t n_out) {
     return biased(product_of(x, w, name), b, name);
 }
 
+value plane_product(value x, const char *name, int plane, int n_planes, int64_t n_out) {
+    struct matrix *w = plan_keep(x.p, 1, sizeof *w);
+    struct matrix all = tensor_planes(x.p, name, x.n, n_out, n_planes);
+    *w = matrix_rows(&all, plane * n_out, n_out);
+    return product_of(x, w, name);
+}
+
 value product_heads(value x, const char *name, int n, int dim) {
     return heads(product(x, name, (int64_t)n * dim), dim);
 }

@@ -355,6 +355,76 @@ static void test_going_back(const struct loaded *l) {
     free(expected);
 }
 
+/* Goes back to `to`, or as far as that goes, and on: the bits of a run that never went back. */
+static void check_return(const struct loaded *l, struct running *r, int from, int to,
+                         const float *expected) {
+    struct error err = {KQ_OK, ""};
+    size_t n_vocab = (size_t)l->m.n_vocab;
+    int at = seq_rewind(r->e.seq, to);
+    CHECK(at >= 0 && at <= to && at == r->e.seq->length, "%s: from %d to %d: %d", l->name, from, to,
+          at);
+    while (at < from) {
+        int n = from - at < 7 ? from - at : 7;
+        if (engine_feed(&r->e, l->ids + at, n, at, &err) < 0) die("engine_feed", err.text);
+        at += n;
+        const float *row = engine_logits(&r->e, n - 1, &err);
+        bool same = row && memcmp(row, expected + (size_t)(at - 1) * n_vocab, 4 * n_vocab) == 0;
+        CHECK(same, "%s: from %d back to %d, then to %d: other bits", l->name, from, to, at);
+        if (!same) return;
+    }
+}
+
+/* From any position back to any before, with checkpoints here and there. */
+static void test_returning(const struct loaded *l, int n) {
+    struct setup s = plain();
+    struct error err = {KQ_OK, ""};
+    float *expected = run(l, &s, n);
+    s.n_batch = 7;
+    struct running r = start(l, &s);
+    bool states = false;
+    for (int i = 0; i < l->m.plan->n_memories; i++) {
+        states = states || l->m.plan->memories[i].state > 0;
+    }
+    for (int from = 5; from <= n; from += 11) {
+        int at = r.e.seq->length;
+        for (; at < from; at++) {
+            if (engine_feed(&r.e, l->ids + at, 1, at, &err) < 0) die("engine_feed", err.text);
+            if (at % 6 == 3) seq_checkpoint(r.e.seq, 1);
+        }
+        CHECK((r.e.seq->n_checkpoints > 0) == states, "%s: %d checkpoints", l->name,
+              r.e.seq->n_checkpoints);
+        for (int back = 0; back <= from; back += 1 + back / 2) {
+            check_return(l, &r, from, from - back, expected);
+        }
+    }
+    seq_rewind(r.e.seq, 0);
+    check_return(l, &r, n, 0, expected);
+    stop(&r);
+    free(expected);
+}
+
+/* Of many checkpoints the newest stay, and those behind them ever more thinly. */
+static void test_checkpoints(const struct loaded *l) {
+    struct setup s = plain();
+    struct error err = {KQ_OK, ""};
+    s.n_batch = 1;
+    struct running r = start(l, &s);
+    for (int at = 0; at < 200; at++) {
+        if (engine_feed(&r.e, l->ids + at, 1, at, &err) < 0) die("engine_feed", err.text);
+        seq_checkpoint(r.e.seq, 1);
+        const struct checkpoint *c = r.e.seq->checkpoints;
+        int n_kept = r.e.seq->n_checkpoints;
+        CHECK(n_kept == (at < 8 ? at + 1 : 8) && c[n_kept - 1].length == at + 1, "%d at %d", n_kept,
+              at);
+        for (int i = 1; i < n_kept; i++) CHECK(c[i - 1].length < c[i].length, "order at %d", at);
+        if (at > 100) {
+            CHECK(c[n_kept - 2].length > at - 30 && c[0].length < at - 30, "from %d to %d of %d",
+                  c[0].length, c[n_kept - 2].length, at);
+        }
+    }
+    stop(&r);
+}
+
 /* A context used to its last position gives what a larger one gives. */
 static void test_full_context(const struct loaded *l) {
     static const int contexts[] = {1, 7, 8, 9, 20};
@@ -494,6 +564,7 @@ static void test_after_failure(const struct loaded *l) {
     if (!e.t) die("transformer_open", err.text);
     for (int pos = 0; pos < 20; pos += 10) {
         flag = 1;
+        seq_checkpoint(e.seq, 1);
         CHECK(engine_feed(&e, l->ids + pos, 10, pos, &err) < 0 && e.seq->length == pos,
               "%s: length %d after an interruption at %d", l->name, e.seq->length, pos);
         flag = 0;
@@ -659,7 +730,7 @@ static void find_models(struct names *names) {
 
 /* Bearable under valgrind and qemu: Q5_K and Q6_K; Q2_K and Q3_K; windows, soft caps and GELU. */
 static bool is_quick(const char *name) {
-    static const char *const quick[] = {"llama", "llama-q2k", "gemma2"};
+    static const char *const quick[] = {"llama", "llama-q2k", "gemma2", "qwen35", "mamba"};
     for (size_t i = 0; i < sizeof quick / sizeof quick[0]; i++) {
         if (strcmp(name, quick[i]) == 0) return true;
     }
@@ -678,6 +749,7 @@ static void test_once(const struct loaded *l, bool quick) {
         test_two_flags(l);
         test_memory(l);
     }
+    if (strcmp(l->name, "lfm2") == 0) test_checkpoints(l);
     if (strcmp(l->name, "gemma2") == 0) test_ring(l, quick ? 60 : 200);
     if (strcmp(l->name, "phi3-partial-longrope") == 0) test_longrope(l);
 }
@@ -719,6 +791,7 @@ int main(int argc, char **argv) {
             test_sequences(&l, 1 + (int)(i % 3), isas[i % n_isas]);
             test_buffers(&l);
             test_after_failure(&l);
+            test_returning(&l, quick ? 20 : 49);
             test_once(&l, quick);
             unload(&l);
         }

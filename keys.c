@@ -104,10 +104,14 @@ bool flag(struct plan *p, const char *name, bool otherwise) {
 /* ---- keys that many families have ------------------------------------------------------------ */
 
 struct heads read_heads(struct plan *p) {
-    struct heads h = {.n = count(p, "attention.head_count", 1, NEEDED)};
-    h.n_kv = count(p, "attention.head_count_kv", 1, h.n);
-    h.dim_k = count(p, "attention.key_length", 1, p->n_embd / h.n);
-    h.dim_v = count(p, "attention.value_length", 1, p->n_embd / h.n);
+    return read_heads_at(p, -1);
+}
+
+struct heads read_heads_at(struct plan *p, int il) {
+    struct heads h = {.n = read_count(p, "attention.head_count", il, 1, NEEDED)};
+    h.n_kv = read_count(p, "attention.head_count_kv", il, 1, h.n);
+    h.dim_k = read_count(p, "attention.key_length", il, 1, p->n_embd / h.n);
+    h.dim_v = read_count(p, "attention.value_length", il, 1, p->n_embd / h.n);
     if (h.dim_k < 1 || h.dim_v < 1) {
         PLAN_FAIL(p, KQ_BAD_FILE, "%s: %d heads for an embedding of %d",
                   key_of(p, "attention.head_count").text, h.n, p->n_embd);
@@ -206,6 +210,10 @@ static const struct known_key known_keys[] = {
     {NULL, "n_deepstack_layers", HARMLESS, {0}, "of the part that sees"},
     {NULL, "attention.layer_norm_epsilon", HARMLESS, {0}, "norms are RMS, with a key of their own"},
     {NULL, "feed_forward_length", HARMLESS, {0}, "of dense layers: there are none"},
+    {NULL, "attention.head_count", ONE_OF, {0, 0}, "no attention"},
+    {"nemotron_h_moe", "expert_shared_count", ONE_OF, {1, 1}, "there is one"},
+    {"gemma3n", "final_logit_softcapping", ONE_OF, {0, 30}, "it is 30, as the format fixes it"},
+    {"plamo2", "ssm.group_count", ONE_OF, {0, 1}, "heads share B and C"},
     {NULL, "attention.causal", ONE_OF, {1, 1}, "attention looks back alone"},
     {NULL, "attention.sliding_window", ONE_OF, {0, 0}, "0: no window"},
     {NULL, "attention.max_alibi_bias", ONE_OF, {0, 0}, "0: no ALiBi"},

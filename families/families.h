@@ -20,10 +20,24 @@ void granite(struct plan *p);
 /* qwen.c */
 void qwen2(struct plan *p);
 void qwen3(struct plan *p);
+void qwen3next(struct plan *p);
+void qwen35(struct plan *p);
+/* mamba.c */
+void mamba(struct plan *p);
+void jamba(struct plan *p);
+void plamo2(struct plan *p);
+void mamba2(struct plan *p);
+void falcon_h1(struct plan *p);
+void granite_hybrid(struct plan *p);
+void nemotron_h(struct plan *p);
+/* lfm.c */
+void lfm2(struct plan *p);
 /* gemma.c */
 void gemma(struct plan *p);
 void gemma2(struct plan *p);
 void gemma3(struct plan *p);
+void gemma3n(struct plan *p);
+void gemma4(struct plan *p);
 /* glm.c */
 void glm4(struct plan *p);
 /* olmo.c */

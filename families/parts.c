@@ -13,7 +13,7 @@ value attention(value h, const struct heads *hd, struct turns t, int window) {
 }
 
 value gated(value h, enum activation act) {
-    int n_ff = count(h.p, "feed_forward_length", 1, NEEDED);
+    int n_ff = count_at(h.p, "feed_forward_length", h.p->il, 1, NEEDED);
     value y[2];
     if (has(h.p, "ffn_gate")) {
         y[0] = product(h, "ffn_gate", n_ff);

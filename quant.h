@@ -125,12 +125,12 @@ static inline float bf16_to_fp32(uint16_t h) {
     return float_from_bits((uint32_t)h << 16);
 }
 
-/* 2^(e - 128): half of what the exponent of an MXFP4 block stands for. Exact, e below 2 subnormal.
- */
+/* The scale of an MXFP4 block, 2^(e - 127), halved, because mxfp4_values are doubled to be
+ * integers. Exact; subnormal for e below 2. */
 static inline float e8m0_half_to_fp32(uint8_t e) {
     return float_from_bits(e < 2 ? 1u << (21 + e) : (e - 1u) << 23);
 }
-/* Twice what 4 bits stand for: a sign, two bits of exponent, one of mantissa. */
+/* Twice what 4 bits stand for: a sign, two bits of exponent, one of mantissa, in this order. */
 extern const int8_t mxfp4_values[16];
 
 static inline uint16_t fp32_to_bf16(float f) {

@@ -11,8 +11,7 @@ static bool usable(void) {
            __builtin_cpu_supports("avx512dq");
 }
 
-const struct isa isa_avx512 = {
-    .name = "avx512", .usable = usable, MATMUL_Q_SIMD_MEMBERS, .ops = &ops_avx2};
+const struct isa isa_avx512 = {.name = "avx512", .usable = usable, PRODUCTS_SIMD, .ops = &ops_avx2};
 #else
 typedef int translation_unit_must_not_be_empty;
 #endif

@@ -10,8 +10,7 @@ static bool usable(void) {
 }
 
 static const struct ops ops_neon = OPS_SIMD;
-const struct isa isa_neon = {
-    .name = "neon", .usable = usable, MATMUL_Q_SIMD_MEMBERS, .ops = &ops_neon};
+const struct isa isa_neon = {.name = "neon", .usable = usable, PRODUCTS_SIMD, .ops = &ops_neon};
 #else
 typedef int translation_unit_must_not_be_empty;
 #endif

@@ -5,8 +5,8 @@
  * emits them 8 at a time, step by step. What happens to an emitted vector is the sink's business: a
  * gemv multiplies it at once, a panel stores it. Everything is inlined into one loop per type and
  * use. Types without kernels are dequantized a few hundred weights at a time. */
-#ifndef MATMUL_Q_SIMD_H
-#define MATMUL_Q_SIMD_H
+#ifndef PRODUCTS_H
+#define PRODUCTS_H
 
 #include "../round.h"
 #include "isa.h"
@@ -298,12 +298,14 @@ INLINE void q6_K_unit(struct block *b, int u, struct sink *s) {
 typedef void begin_fn(struct block *b);
 typedef void unit_fn(struct block *b, int u, struct sink *s);
 
+/* The blocks of row and the next one, `offset` bytes into them; no row beyond the last. */
 INLINE struct block block_at(const struct matrix *w, int64_t row, int64_t last, size_t offset) {
     struct block b = {.p = w->data + (size_t)(row < last ? row : last) * w->row_bytes + offset,
                       .stride = row < last ? w->row_bytes : 0};
     return b;
 }
 
+/* begin(), after fetching the block that lies `ahead` bytes further on. */
 INLINE void begin_ahead(struct block *b, size_t block_bytes, size_t ahead, begin_fn *begin) {
     for (size_t line = 0; line < block_bytes; line += CACHE_LINE) {
         prefetch(b->p, ahead + line);
@@ -378,7 +380,8 @@ INLINE void panel_blocks(const struct matrix *w, int64_t row, int n_rows, int64_
 
 /* ---- any type, any number of columns --------------------------------------------------------- */
 
-/* KC columns at a time are dequantized into a buffer in L1, the end padded with zeros. */
+/* Columns k0 .. k0 + kc of SIMD_ROWS rows, KC at most: dequantized into a buffer that stays in L1,
+ * the end padded with zeros, then emitted in lane order. */
 INLINE void any_columns(const struct matrix *w, int64_t row, int64_t last, int64_t k0, int kc,
                         struct sink *s) {
     float buffer[SIMD_ROWS][KC];
@@ -563,7 +566,7 @@ static panel_fn *const panel_kernels[GGML_N_TYPES] = {
 };
 
 /* The members of struct isa that this file provides. */
-#define MATMUL_Q_SIMD_MEMBERS                                                                   \
+#define PRODUCTS_SIMD                                                                           \
     .gemv = gemv_kernels, .panel = panel_kernels, .gemv_any = gemv_any, .panel_any = panel_any, \
     .panel_rows = PANEL_ROWS, .tile_tokens = TILE_TOKENS, .tile = tile, .sum_rows = sum_rows,   \
     .to_lanes = to_lanes, .fma_loop = fma_loop,                                                 \

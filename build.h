@@ -21,7 +21,8 @@
 int count(struct plan *p, const char *key, int least, int otherwise);
 /* Of layer il, where the file has one number for all or an array. */
 int count_at(struct plan *p, const char *key, int il, int least, int otherwise);
-float number(struct plan *p, const char *key, float least, float otherwise);
+float number(struct plan *p, const char *key, float least, float otherwise); // NEEDED: below least
+float number_at(struct plan *p, const char *key, int il, float least, float otherwise);
 float epsilon(struct plan *p, const char *key); // must be there
 bool flag(struct plan *p, const char *key, bool otherwise);
 
@@ -42,6 +43,7 @@ struct rope {
     float factor; // linear, YaRN: positions are divided by it
     int ctx_orig; // YaRN, longrope: context of the original training
     float attn_factor, beta_fast, beta_slow;
+    float log_multiplier; // YaRN: how much of its magnitude is left to scores
     const float *factors, *factors_long, *factors_short; // (n_dims / 2) or NULL
 };
 struct rope read_rope(struct plan *p, int head_dim);
@@ -53,6 +55,7 @@ struct rope near_rope(struct plan *p, struct rope r);
  * period or a bool for each layer. */
 struct windows {
     int n, period;
+    bool full_first; // the first of each period has none, not the last
     const struct gguf_kv *layers;
 };
 struct windows read_windows(struct plan *p, int period, int otherwise);
@@ -62,8 +65,6 @@ int window_at(const struct windows *w, int il); // 0: none
 
 /* Names are layer il's from here on. False when there is none: then they are the model's. */
 bool layer(struct plan *p, int il);
-/* The last n layers are in the file, but no part of what is run. */
-void skip_last_layers(struct plan *p, int n);
 bool has(struct plan *p, const char *name);  // NAME.weight
 void need(struct plan *p, const char *name); // NAME as it is: "ffn_up_exps.bias"
 const float *vector(struct plan *p, const char *name, int64_t n);    // NAME.weight, F32
@@ -78,9 +79,10 @@ void unused(struct plan *p, const char *name); // NAME as it is may be there, an
 value embed(struct plan *p, const char *name, int64_t n, float scale); // row of the token's id
 value heads(value x, int dim); // the same, seen as heads of dim
 
-value l2_norm(value x);                        // each head divided by its length, or by eps
-value group_norm(value x, const char *name);   // RMS of each head, NAME has a weight for each of x
-value norm(value x, const char *name);         // RMS (arXiv 1910.07467) times NAME; NULL: no weight
+value l2_norm(value x);                      // each head divided by its length, or by eps
+value group_norm(value x, const char *name); // RMS of each head, NAME has a weight for each of x
+/* RMS (arXiv 1910.07467) times NAME, plus NAME.bias if the file has it; NULL: no weight. */
+value norm(value x, const char *name);
 value head_norm(value x, const char *name);    // of each head, one weight for all
 value head_norm_if(value x, const char *name); // x if the file has no NAME
 
@@ -92,17 +94,18 @@ value biased(value x, const float *b, const char *name);    // b NULL: x
 value gain(value x, const float *w, const char *name);      // x * w
 value head_gain(value x, const float *w, const char *name); // each head times a number
 value mul(value x, value by);                               // each of `by` for n / by.n of x
-value part(value x, int64_t first, int64_t n);              // some of the columns
-value like(value x, value y);                               // x with the length of y
-value sparse(value x, float n_deviations); // max(0, x - mean - so many standard deviations)
-value join(value x, value y);              // head by head, y behind x
+value clamped(value x, float least, float most);
+value part(value x, int64_t first, int64_t n); // some of the columns
+value like(value x, value y);                  // x with the length of y
+value sparse(value x, float n_deviations);     // max(0, x - mean - so many standard deviations)
+value join(value x, value y);                  // head by head, y behind x; y may be one for all
 value head_part(value x, int64_t first, int64_t n); // of each head
 
 enum function { F_EXP, F_SIGMOID, F_SOFTPLUS, F_TANH, F_SILU, F_GELU };
 value act(value x, enum function f);
 value relu_squared(value x); // max(0, x)^2 (arXiv 2109.08668)
 
-enum activation { SILU, GELU, SWIGLU_OAI };
+enum activation { SILU, GELU, SWIGLU_OAI, RELU };
 value glu(value gate, value up, enum activation act); // act(gate) * up (arXiv 2002.05202)
 
 /* Rotary positions (arXiv 2104.09864): cosines and sines are a value, made once a pass. */
@@ -113,6 +116,9 @@ struct turns {
 };
 #define NO_TURNS ((struct turns){0})
 struct turns turns(struct plan *p, struct rope r, enum pairs pairs);
+/* 1 + scale * ln(floor((position + offset) / length) + 1): a factor of queries for contexts longer
+ * than those of the training (arXiv 2501.19399). */
+value temperature(struct plan *p, float scale, int length, int offset);
 value rope(value x, struct turns t); // of each head; NO_TURNS: x
 
 /* ---- steps for all tokens -------------------------------------------------------------------- */
@@ -124,6 +130,9 @@ value plane_product(value x, const char *name, int plane, int n_planes, int64_t 
 value product_heads(value x, const char *name, int n, int dim); // the same, seen as heads
 /* NAME is one matrix for n parts of so many rows. */
 void products(value x, const char *name, int n, const int64_t *n_out, value *out);
+/* Each head's n_in values from `first` on, times the head's plane of NAME, (n_heads, n_out, n_in).
+ */
+value head_products(value x, int first, int n_in, const char *name, int64_t n_out);
 struct qkv {
     value q, k, v;
 };
@@ -131,7 +140,9 @@ struct qkv qkv(value x, const struct heads *h); // attn_qkv, or attn_q, attn_k, 
 
 /* Keys and values join those of earlier positions. `cache` is what attend() needs to find them. */
 typedef value cache;
-cache remember(value k, value v, int window); // 0: all positions are seen
+cache remember(value k, value v, int window);       // 0: all positions are seen
+cache remember_chunks(value k, value v, int chunk); // those of the same chunk of positions
+cache remember_latent(value k, int n_values);       // values are the first n_values of each key
 value attend(value q, cache kv, const struct heads *h);
 
 /* ---- recurrent steps (steps/recurrent.c): a sequence keeps a state for each ------------------ */
@@ -173,6 +184,9 @@ struct choice {
 };
 /* The n_used largest; of equal ones the first. */
 struct choice choose(value logits, int n_used, struct gating g);
+/* Experts lie in groups of `each`: those of the experts chosen, a group of several with all their
+ * weights; of no more of them than there are groups (arXiv 2508.07785). */
+struct choice choose_groups(const struct choice *c, int each);
 /* What is between these two is done for each expert in turn with the tokens that chose it: tensors
  * have a plane for each. */
 value experts_begin(value x, const struct choice *c);

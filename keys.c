@@ -1,5 +1,6 @@
 /* Keys of a file's metadata as families name them, and what becomes of those that no family named.
  */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,13 +78,29 @@ int count_at(struct plan *p, const char *name, int il, int least, int otherwise)
 float number(struct plan *p, const char *name, float least, float otherwise) {
     struct key key = key_of(p, name);
     float x = otherwise;
-    if (!find(p, &key)) return x;
+    bool there = find(p, &key) != NULL;
+    if (!there && otherwise < least) PLAN_FAIL(p, KQ_BAD_FILE, "%s is missing", key.text);
+    if (!there) return x;
     if (gguf_get_f32(p->g, key.text, &x, p->err) < 0) plan_give_up(p);
     if (!(x >= least) || !isfinite(x)) {
         PLAN_FAIL(p, KQ_BAD_FILE, "%s is %g, expected a number from %g on", key.text, (double)x,
                   (double)least);
     }
     return x;
+}
+
+float number_at(struct plan *p, const char *name, int il, float least, float otherwise) {
+    struct key key = key_of(p, name);
+    const struct gguf_kv *kv = find(p, &key);
+    if (!kv || kv->type != GGUF_ARRAY) return number(p, name, least, otherwise);
+    if (gguf_get_array(p->g, key.text, GGUF_FLOAT32, &kv, p->err) < 0) plan_give_up(p);
+    check_entries(p, &key, kv);
+    double x = gguf_f32_at(kv, (uint64_t)il);
+    if (!(x >= (double)least) || !(x <= (double)FLT_MAX)) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "%s is %g in layer %d, expected a number from %g on", key.text, x,
+                  il, (double)least);
+    }
+    return (float)x;
 }
 
 float epsilon(struct plan *p, const char *name) {
@@ -145,6 +162,7 @@ struct rope read_rope(struct plan *p, int head_dim) {
     r.attn_factor = number(p, "rope.scaling.attn_factor", 0, 1);
     r.beta_fast = number(p, "rope.scaling.yarn_beta_fast", 0, 32);
     r.beta_slow = number(p, "rope.scaling.yarn_beta_slow", 0, 1);
+    r.log_multiplier = number(p, "rope.scaling.yarn_log_multiplier", 0, 0);
     r.ctx_orig = count(p, "rope.scaling.original_context_length", 1, p->n_ctx_train);
     r.scaling = read_scaling(p, r.factor);
     if (r.n_dims > head_dim || r.n_dims % 2 != 0) {
@@ -177,13 +195,15 @@ struct windows read_windows(struct plan *p, int period, int otherwise) {
         w.period = count(p, "attention.sliding_window_pattern", 1, period);
         return w;
     }
-    if (gguf_get_array(p->g, key.text, GGUF_BOOL, &w.layers, p->err) < 0) plan_give_up(p);
+    enum gguf_type type = kv->elem_type == GGUF_BOOL ? GGUF_BOOL : GGUF_INT32;
+    if (gguf_get_array(p->g, key.text, type, &w.layers, p->err) < 0) plan_give_up(p);
     check_entries(p, &key, w.layers);
     return w;
 }
 
 int window_at(const struct windows *w, int il) {
-    bool windowed = w->period > 0 && il % w->period < w->period - 1;
+    int skipped = w->full_first ? 0 : w->period - 1;
+    bool windowed = w->period > 0 && il % w->period != skipped;
     if (w->layers) windowed = gguf_int_at(w->layers, (uint64_t)il) != 0;
     return windowed ? w->n : 0;
 }
@@ -240,6 +260,11 @@ static const struct known_key known_keys[] = {
     {"gpt-oss", "expert_gating_func", ONE_OF, {3, 3}, "a softmax over the chosen ones"},
     {NULL, "expert_gating_func", ONE_OF, {1, 3}, "a softmax, and its weights add up to 1"},
     {"phi3", "attention.sliding_window", HARMLESS, {0}, "llama.cpp runs Phi-3 without it, too"},
+    {"hy_v3", "leading_dense_block_count", HARMLESS, {0}, "a layer without a router is dense"},
+    {"step35", "leading_dense_block_count", HARMLESS, {0}, "a layer without a router is dense"},
+    {"mimo2", "leading_dense_block_count", HARMLESS, {0}, "a layer without a router is dense"},
+    {"phimoe", "attention.sliding_window", HARMLESS, {0}, "llama.cpp runs it without, too"},
+    {"mellum", "rope.freq_base_swa", HARMLESS, {0}, "llama.cpp turns all layers alike"},
     {"exaone4",
      "attention.sliding_window*",
      HARMLESS,

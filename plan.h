@@ -208,6 +208,9 @@ struct matrix matrix_rows(const struct matrix *w, int64_t row, int64_t n_rows);
 /* One matrix for each expert: NAME_exps has a plane for each, files of early 2024 a tensor each. */
 const struct matrix *tensor_experts(struct plan *p, const char *name, int64_t n_cols,
                                     int64_t n_rows);
+/* The last n layers, which are there to predict tokens beyond the next one (arXiv 2404.19737), are
+ * in the file and not run. */
+void skip_last_layers(struct plan *p, int n);
 /* (n_rows, n) floats of NAME + suffix; NULL if it is not there and not needed. */
 const float *tensor_vectors(struct plan *p, const char *name, const char *suffix, int64_t n,
                             int64_t n_rows, bool needed);

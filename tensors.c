@@ -177,7 +177,8 @@ const struct matrix *tensor_experts(struct plan *p, const char *name, int64_t n_
 
 void skip_last_layers(struct plan *p, int n) {
     if (n >= p->n_layer) {
-        PLAN_FAIL(p, KQ_BAD_FILE, "%d of %d layers are not for what comes next", n, p->n_layer);
+        PLAN_FAIL(p, KQ_BAD_FILE, "%s.nextn_predict_layers is %d of %d layers", p->arch, n,
+                  p->n_layer);
     }
     p->n_layer -= n;
     for (size_t i = 0; i < p->g->n_tensors; i++) {

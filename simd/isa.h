@@ -76,8 +76,9 @@ static inline panel_fn *isa_panel(const struct isa *isa, uint32_t type) {
  * a vector holds one dimension of 8 neighbours; values lie as [position][head_dim]. A ring:
  * position p is in slot p % n_slots, and n_slots is a multiple of 8. */
 struct kv_head {
-    const void *k, *v;
-    bool f16; // ggml_half, otherwise float
+    const void *k;
+    const void *v; // NULL: values are the first head_dim_v numbers of keys
+    bool f16;      // ggml_half, otherwise float
     int head_dim_k, head_dim_v;
     int n_slots;
 };
@@ -178,7 +179,8 @@ struct ops {
      * score is NaN or +infinity, or if all are -infinity. n multiple of 8. */
     float (*softmax)(float *s, int n, int begin, int end);
     /* out[q] = sum over positions of s[q][p - first] * v[p], times inv_sum[q]; ascending positions.
-     */
+     * Where values are part of the keys, each number's sum has LANES lanes of positions, and out[q]
+     * is room for head_dim_v * LANES floats. */
     void (*attn_values)(float *const *out, const float *s, size_t s_stride, const float *inv_sum,
                         int n_q, const struct kv_head *kv, int64_t first, int n);
     void (*delta_rule)(const struct delta *d);

@@ -322,9 +322,79 @@ INLINE void values_n(float *const *out, const float *s, size_t s_stride, int n_q
     }
 }
 
+/* n_q queries x n_d numbers of the keys, over n_groups groups of 8 positions that lie one after the
+ * other in the ring. Sums, 8 lanes for each number, are kept in out between calls. */
+INLINE void key_values_tile(float *const *out, const float *s, size_t s_stride, int n_q,
+                            const void *k, bool f16, int head_dim, size_t group, size_t n_groups,
+                            int d, int n_d) {
+    vf sum[ATTN_QUERIES][2];
+    for (int i = 0; i < n_q; i++) {
+        for (int j = 0; j < n_d; j++) sum[i][j] = vf_load(out[i] + (d + j) * LANES);
+    }
+    for (size_t g = 0; g < n_groups; g++) {
+        size_t at = ((group + g) * (size_t)head_dim + (size_t)d) * LANES;
+        vf k0 = load_cached(k, at, f16), k1 = n_d > 1 ? load_cached(k, at + LANES, f16) : k0;
+        for (int i = 0; i < n_q; i++) {
+            vf weight = vf_load(s + (size_t)i * s_stride + g * LANES);
+            sum[i][0] = vf_fma(weight, k0, sum[i][0]);
+            if (n_d > 1) sum[i][1] = vf_fma(weight, k1, sum[i][1]);
+        }
+    }
+    for (int i = 0; i < n_q; i++) {
+        for (int j = 0; j < n_d; j++) vf_store(out[i] + (d + j) * LANES, sum[i][j]);
+    }
+}
+
+INLINE void key_values_n(float *const *out, const float *s, size_t s_stride, int n_q,
+                         const struct kv_head *kv, bool f16, int64_t first, int n) {
+    size_t slots = (size_t)kv->n_slots / LANES, group = (size_t)(first / LANES) % slots;
+    for (size_t g = 0, all = (size_t)n / LANES; g < all;) {
+        size_t left = slots - group,
+               block = all - g < VALUE_BLOCK / LANES ? all - g : VALUE_BLOCK / LANES;
+        if (block > left) block = left;
+        int d = 0;
+        for (; d + 2 <= kv->head_dim_v; d += 2) {
+            key_values_tile(out, s + g * LANES, s_stride, n_q, kv->k, f16, kv->head_dim_k, group,
+                            block, d, 2);
+        }
+        if (d < kv->head_dim_v) {
+            key_values_tile(out, s + g * LANES, s_stride, n_q, kv->k, f16, kv->head_dim_k, group,
+                            block, d, 1);
+        }
+        g += block;
+        group = (group + block) % slots;
+    }
+}
+
+/* Values that are part of the keys lie with 8 positions in a vector: so a sum has 8 lanes. */
+static void key_values(float *const *out, const float *s, size_t s_stride, const float *inv_sum,
+                       int n_q, const struct kv_head *kv, int64_t first, int n) {
+    for (int i = 0; i < n_q; i++) {
+        memset(out[i], 0, (size_t)kv->head_dim_v * LANES * sizeof(float));
+    }
+    if (n_q == ATTN_QUERIES && kv->f16) {
+        key_values_n(out, s, s_stride, ATTN_QUERIES, kv, true, first, n);
+    } else if (n_q == ATTN_QUERIES) {
+        key_values_n(out, s, s_stride, ATTN_QUERIES, kv, false, first, n);
+    } else {
+        for (int i = 0; i < n_q; i++) {
+            key_values_n(out + i, s + (size_t)i * s_stride, s_stride, 1, kv, kv->f16, first, n);
+        }
+    }
+    for (int i = 0; i < n_q; i++) { // + 0: see attn_values
+        for (int d = 0; d < kv->head_dim_v; d++) {
+            out[i][d] = vf_sum(vf_load(out[i] + d * LANES)) * inv_sum[i] + 0.0f;
+        }
+    }
+}
+
 static void attn_values(float *const *out, const float *s, size_t s_stride, const float *inv_sum,
                         int n_q, const struct kv_head *kv, int64_t first, int n) {
     int head_dim = kv->head_dim_v;
+    if (!kv->v) {
+        key_values(out, s, s_stride, inv_sum, n_q, kv, first, n);
+        return;
+    }
     for (int i = 0; i < n_q; i++) memset(out[i], 0, (size_t)head_dim * sizeof(float));
     if (n_q == ATTN_QUERIES && kv->f16) {
         values_n(out, s, s_stride, ATTN_QUERIES, kv, true, first, n);

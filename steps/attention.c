@@ -6,21 +6,24 @@
 /* ---- remember: keys and values into their slots ---------------------------------------------- */
 
 struct remember_args {
-    int n_heads, dim_k, dim_v, window;
+    int n_heads, dim_k, dim_v;
+    int window, chunk; // what is seen: so many positions, or those of a chunk; 0: all
+    bool latent;       // values are the beginning of keys
 };
 
 /* A memory's slots hold all keys, as (n_heads, n_slots / 8, dim_k, 8), then all values, as
- * (n_heads, n_slots, dim_v rounded up to 8): see struct kv_head in simd/isa.h. */
+ * (n_heads, n_slots, dim_v rounded up to 8), if they are not part of the keys: see struct kv_head
+ * in simd/isa.h. */
 static struct kv_head head_of(const struct pass *p, const struct remember_args *a,
                               const struct remembered *m, int head) {
     size_t slots = (size_t)m->n_slots, bytes = seq_number_bytes(p->kv_f32), h = (size_t)head;
     size_t dim_k = (size_t)a->dim_k, dim_v = (size_t)round_up(a->dim_v, LANES);
     uint8_t *values = m->slots + (size_t)a->n_heads * slots * dim_k * bytes;
     return (struct kv_head){.k = m->slots + h * slots * dim_k * bytes,
-                            .v = values + h * slots * dim_v * bytes,
+                            .v = a->latent ? NULL : values + h * slots * dim_v * bytes,
                             .f16 = !p->kv_f32,
                             .head_dim_k = a->dim_k,
-                            .head_dim_v = (int)dim_v,
+                            .head_dim_v = a->latent ? a->dim_v : (int)dim_v,
                             .n_slots = m->n_slots};
 }
 
@@ -36,33 +39,60 @@ static void remember_token(struct pass *p, const struct step *s, int i) {
     const struct remember_args *a = s->args;
     const struct remembered *m = &p->run_of[i]->seq->memory[s->memory];
     size_t slot = (size_t)position(p, i) % (size_t)m->n_slots;
-    const float *k = row(p, s->in[0], i), *v = row(p, s->in[1], i);
+    const float *k = row(p, s->in[0], i), *v = a->latent ? NULL : row(p, s->in[1], i);
     size_t dim_k = (size_t)a->dim_k;
     for (int h = 0; h < a->n_heads; h++) {
         struct kv_head kv = head_of(p, a, m, h);
         size_t group = slot / LANES * LANES * dim_k + slot % LANES;
         size_t at = slot * (size_t)kv.head_dim_v;
         for (size_t d = 0; d < dim_k; d++) put(kv.k, group + d * LANES, *k++, kv.f16);
-        for (size_t d = 0; d < (size_t)a->dim_v; d++) put(kv.v, at + d, *v++, kv.f16);
+        for (size_t d = 0; v && d < (size_t)a->dim_v; d++) put(kv.v, at + d, *v++, kv.f16);
     }
 }
 
 static const struct step_kind remember_kind = {
     .name = "remember", .does = EACH_TOKEN, .token = remember_token};
 
-cache remember(value k, value v, int window) {
+static cache remember_as(value k, value v, struct remember_args args) {
     struct plan *p = k.p;
-    if (n_heads(k) != n_heads(v)) {
-        PLAN_FAIL(p, KQ_BAD_FILE, "%d heads of keys and %d of values in layer %d", n_heads(k),
-                  n_heads(v), p->il);
-    }
     struct remember_args *a = plan_keep(p, 1, sizeof *a);
-    *a = (struct remember_args){n_heads(k), k.dim, v.dim, window};
+    *a = args;
     struct step *s = plan_step(p, &remember_kind, k, a);
-    step_reads(s, v);
-    int64_t dims = (int64_t)k.dim + round_up(v.dim, LANES);
-    s->memory = plan_remember(p, (struct memory){.slot = a->n_heads * dims, .window = window});
+    if (!a->latent) step_reads(s, v);
+    int64_t dims = (int64_t)k.dim + (a->latent ? 0 : round_up(v.dim, LANES));
+    int back = a->chunk ? a->chunk : a->window;
+    s->memory = plan_remember(p, (struct memory){.slot = a->n_heads * dims, .window = back});
     return step_makes(p, s, 0, 0); // nothing but the order: attend comes after it
+}
+
+static struct remember_args args_of(value k, value v) {
+    if (n_heads(k) != n_heads(v)) {
+        PLAN_FAIL(k.p, KQ_BAD_FILE, "%d heads of keys and %d of values in layer %d", n_heads(k),
+                  n_heads(v), k.p->il);
+    }
+    return (struct remember_args){.n_heads = n_heads(k), .dim_k = k.dim, .dim_v = v.dim};
+}
+
+cache remember(value k, value v, int window) {
+    struct remember_args a = args_of(k, v);
+    a.window = window;
+    return remember_as(k, v, a);
+}
+
+cache remember_chunks(value k, value v, int chunk) {
+    struct remember_args a = args_of(k, v);
+    a.chunk = chunk;
+    return remember_as(k, v, a);
+}
+
+cache remember_latent(value k, int n_values) {
+    if (n_values < 1 || n_values > k.dim) {
+        PLAN_FAIL(k.p, KQ_BAD_FILE, "%d values in keys of %d in layer %d", n_values, k.dim,
+                  k.p->il);
+    }
+    struct remember_args a = {
+        .n_heads = n_heads(k), .dim_k = k.dim, .dim_v = n_values, .latent = true};
+    return remember_as(k, k, a);
 }
 
 /* ---- attend ---------------------------------------------------------------------------------- */
@@ -78,9 +108,10 @@ struct attend_args {
 };
 
 /* Positions that token i of a run sees: first .. pos + i. */
-static int first_visible(const struct pass_run *r, int window, int i) {
-    int first = r->pos + i - window + 1;
-    return window > 0 && first > 0 ? first : 0;
+static int first_visible(const struct pass_run *r, const struct remember_args *a, int i) {
+    int pos = r->pos + i;
+    if (a->chunk > 0) return pos - pos % a->chunk;
+    return a->window > 0 && pos >= a->window ? pos - a->window + 1 : 0;
 }
 
 /* Of s[first .. end), and of a sink behind it, which has no value and so no weight afterwards. */
@@ -98,9 +129,14 @@ static size_t scores_stride(int n_ctx) {
     return (size_t)round_up(n_ctx + 1, LANES);
 }
 
+/* Floats of one query's result while it is being made: see attn_values in simd/isa.h. */
+static size_t out_stride(const struct remember_args *a) {
+    return a->latent ? (size_t)a->dim_v * LANES : (size_t)round_up(a->dim_v, LANES);
+}
+
 static size_t attend_scratch(const struct step *s, int n_ctx) {
     const struct attend_args *a = s->args;
-    return ATTN_QUERIES * (scores_stride(n_ctx) + (size_t)round_up(a->kept->dim_v, LANES));
+    return ATTN_QUERIES * (scores_stride(n_ctx) + out_stride(a->kept));
 }
 
 /* Up to ATTN_QUERIES queries of one sequence and key/value head, numbered token by token. */
@@ -112,7 +148,7 @@ static void attend_tile(struct pass *p, const struct step *st, const struct pass
     int group = a->n_heads / kept->n_heads, n_q = r->n * group - first_query;
     if (n_q > ATTN_QUERIES) n_q = ATTN_QUERIES;
     int first_token = first_query / group, last_token = (first_query + n_q - 1) / group;
-    int begin = first_visible(r, kept->window, first_token) / LANES * LANES;
+    int begin = first_visible(r, kept, first_token) / LANES * LANES;
     int n = round_up(r->pos + last_token + 1, LANES) - begin;
     size_t stride = scores_stride(r->seq->n_ctx);
     const float *q[ATTN_QUERIES];
@@ -122,13 +158,13 @@ static void attend_tile(struct pass *p, const struct step *st, const struct pass
         token[i] = (first_query + i) / group;
         head[i] = head_kv * group + (first_query + i) % group;
         q[i] = row(p, st->in[0], r->first + token[i]) + head[i] * kept->dim_k;
-        out[i] = work + ATTN_QUERIES * stride + (size_t)(i * kv.head_dim_v);
+        out[i] = work + ATTN_QUERIES * stride + (size_t)i * out_stride(kept);
     }
     p->ops->attn_scores(work, stride, q, n_q, &kv, begin, n, a->scale);
     for (int i = 0; i < n_q; i++) {
         float *s = work + (size_t)i * stride;
         if (a->softcap > 0) p->ops->softcap(s, n, a->softcap);
-        int first = first_visible(r, kept->window, token[i]) - begin;
+        int first = first_visible(r, kept, token[i]) - begin;
         int end = r->pos + token[i] + 1 - begin;
         inv_sum[i] = 1 / softmax(p->ops, s, n, first, end, a->sinks ? &a->sinks[head[i]] : NULL);
     }

@@ -123,6 +123,28 @@ value scaled(value x, float by) {
     return by == 1 ? x : with_number(&scale_kind, x, by);
 }
 
+struct clamp_args {
+    float least, most;
+};
+
+static void clamp_token(struct pass *p, const struct step *s, int i) {
+    const struct clamp_args *a = s->args;
+    const float *x = row(p, s->in[0], i);
+    float *y = row(p, s->out[0], i);
+    for (int k = 0; k < s->in[0].n; k++) { // a NaN stays
+        y[k] = x[k] < a->least ? a->least : x[k] > a->most ? a->most : x[k];
+    }
+}
+
+static const struct step_kind clamp_kind = {
+    .name = "clamp", .does = EACH_TOKEN, .in_place = true, .token = clamp_token};
+
+value clamped(value x, float least, float most) {
+    struct clamp_args *a = plan_keep(x.p, 1, sizeof *a);
+    *a = (struct clamp_args){least, most};
+    return step_makes_like(plan_step(x.p, &clamp_kind, x, a), x);
+}
+
 /* Between experts_begin and experts_end a bias has a row for each of them. */
 struct bias_args {
     const float *b; // (n_planes, n)
@@ -183,6 +205,7 @@ value part(value x, int64_t first, int64_t n) {
 
 struct join_args {
     int n_heads, dim_x, dim_y;
+    bool one; // y for all heads of x
 };
 
 static void join_token(struct pass *p, const struct step *s, int i) {
@@ -190,7 +213,7 @@ static void join_token(struct pass *p, const struct step *s, int i) {
     const float *x = row(p, s->in[0], i), *y = row(p, s->in[1], i);
     float *out = row(p, s->out[0], i);
     size_t nx = (size_t)a->dim_x, ny = (size_t)a->dim_y;
-    for (int h = 0; h < a->n_heads; h++, out += nx + ny, x += nx, y += ny) {
+    for (int h = 0; h < a->n_heads; h++, out += nx + ny, x += nx, y += a->one ? 0 : ny) {
         memcpy(out, x, nx * sizeof *out);
         memcpy(out + nx, y, ny * sizeof *out);
     }
@@ -199,15 +222,15 @@ static void join_token(struct pass *p, const struct step *s, int i) {
 static const struct step_kind join_kind = {.name = "join", .does = EACH_TOKEN, .token = join_token};
 
 value join(value x, value y) {
-    if (n_heads(x) != n_heads(y)) {
+    if (n_heads(y) != n_heads(x) && n_heads(y) != 1) {
         PLAN_FAIL(x.p, KQ_BAD_FILE, "%d heads and %d to join in layer %d", n_heads(x), n_heads(y),
                   x.p->il);
     }
     struct join_args *a = plan_keep(x.p, 1, sizeof *a);
-    *a = (struct join_args){n_heads(x), x.dim, y.dim};
+    *a = (struct join_args){n_heads(x), x.dim, y.dim, n_heads(y) == 1};
     struct step *s = plan_step(x.p, &join_kind, x, a);
     step_reads(s, y);
-    value z = step_makes(x.p, s, 0, (int64_t)x.n + y.n);
+    value z = step_makes(x.p, s, 0, (int64_t)n_heads(x) * (x.dim + y.dim));
     z.dim = x.dim + y.dim;
     return z;
 }
@@ -280,6 +303,9 @@ static void glu_token(struct pass *p, const struct step *s, int i) {
         break;
     case SWIGLU_OAI:
         p->ops->swiglu_oai(gate, up, s->in[0].n);
+        break;
+    case RELU:
+        for (int k = 0; k < s->in[0].n; k++) gate[k] = (gate[k] < 0 ? 0 : gate[k]) * up[k];
         break;
     }
 }

@@ -8,6 +8,7 @@
 #include "../round.h"
 
 #define MAX_GROUPS 64
+#define NO_EXPERT (-1) // in the place of an id
 
 /* ---- choose ---------------------------------------------------------------------------------- */
 
@@ -145,6 +146,69 @@ struct choice choose(value logits, int n_used, struct gating g) {
     c.weights = step_makes(p, s, 2, round_up(n_used, LANES));
     step_makes(p, s, 3, logits.n); // what is chosen by, of those not taken yet
     return c;
+}
+
+/* ---- groups of what was chosen --------------------------------------------------------------- */
+
+struct groups_args {
+    int each, n, n_used; // experts of a group; those chosen; those of which a group is taken
+};
+
+/* Of chosen expert u: how many others come before it. */
+static int rank_of(const int32_t *chosen, const float *scores, int n, int u) {
+    int rank = 0;
+    for (int v = 0; v < n; v++) {
+        float x = scores[chosen[v]], y = scores[chosen[u]];
+        rank += x > y || (x == y && v < u);
+    }
+    return rank;
+}
+
+/* Of the chosen experts those with the largest scores; each stands for its group, whose weight is
+ * the score of the expert that has the group's number. Groups are in ascending order, since experts
+ * are; one that was taken several times is there once, with the sum of its weights. */
+static void groups_token(struct pass *p, const struct step *s, int i) {
+    const struct groups_args *a = s->args;
+    const int32_t *chosen = ids_of(p, s->in[0], i);
+    const float *scores = row(p, s->in[1], i);
+    int32_t *ids = ids_of(p, s->out[0], i);
+    float *weights = row(p, s->out[1], i), sum = 0;
+    int n = 0;
+    for (int u = 0; u < a->n; u++) {
+        int group = chosen[u] / a->each;
+        if (rank_of(chosen, scores, a->n, u) >= a->n_used) continue;
+        if (n == 0 || ids[n - 1] != group) {
+            ids[n] = group;
+            weights[n++] = 0;
+        }
+        weights[n - 1] += scores[group];
+        sum += scores[group];
+    }
+    if (sum < LEAST_SUM) sum = LEAST_SUM;
+    for (int u = 0; u < n; u++) weights[u] /= sum;
+    for (; n < a->n_used; n++) {
+        ids[n] = NO_EXPERT;
+        weights[n] = 0;
+    }
+}
+
+static const struct step_kind groups_kind = {
+    .name = "groups", .does = EACH_TOKEN, .token = groups_token};
+
+struct choice choose_groups(const struct choice *c, int each) {
+    struct plan *p = c->ids.p;
+    if (each < 1 || c->n % each != 0) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "%d experts in groups of %d in layer %d", c->n, each, p->il);
+    }
+    struct choice g = {.scores = c->scores, .n = c->n / each};
+    g.n_used = c->n_used < g.n ? c->n_used : g.n;
+    struct groups_args *a = plan_keep(p, 1, sizeof *a);
+    *a = (struct groups_args){each, c->n_used, g.n_used};
+    struct step *s = plan_step(p, &groups_kind, c->ids, a);
+    step_reads(s, c->scores);
+    g.ids = step_makes(p, s, 0, g.n_used);
+    g.weights = step_makes(p, s, 1, g.n_used);
+    return g;
 }
 
 /* ---- a round for each expert ----------------------------------------------------------------- */

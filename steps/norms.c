@@ -41,7 +41,8 @@ static value norm_of(value x, int n, const char *name) {
 }
 
 value norm(value x, const char *name) {
-    return norm_of(x, x.n, name);
+    const float *b = name ? tensor_vectors(x.p, name, ".bias", x.n, 1, false) : NULL;
+    return biased(norm_of(x, x.n, name), b, name);
 }
 
 value group_norm(value x, const char *name) {

@@ -1,6 +1,7 @@
 /* Products with quantized matrices (matmul_q.h). */
 #include "../build.h"
 #include "../pass.h"
+#include "../round.h"
 
 /* Products of one input that are shared out together. */
 #define MAX_TOGETHER 16
@@ -78,6 +79,60 @@ void products(value x, const char *name, int n, const int64_t *n_out, value *out
         out[i] = biased(product_of(x, w, name), b ? b + first : NULL, name);
     }
 }
+
+/* ---- a matrix for each head ------------------------------------------------------------------ */
+
+struct head_products_args {
+    const struct matrix *w; // (n)
+    int n, dim, first;      // heads of dim, of which the matrices read from `first` on
+};
+
+static void head_products_group(struct pass *p, const struct step *s, int n_steps) {
+    (void)n_steps;
+    const struct head_products_args *a = s->args;
+    struct product together[MAX_TOGETHER];
+    for (int done = 0; done < a->n; done += MAX_TOGETHER) {
+        int m = a->n - done < MAX_TOGETHER ? a->n - done : MAX_TOGETHER;
+        for (int k = 0; k < m; k++) {
+            const struct matrix *w = &a->w[done + k];
+            together[k] = (struct product){
+                .w = w,
+                .x = row(p, s->in[0], 0) + (done + k) * a->dim + a->first,
+                .y = row(p, s->out[0], 0) + (done + k) * w->n_rows,
+                .x_stride = (size_t)s->in[0].n,
+                .y_stride = (size_t)s->out[0].n,
+            };
+        }
+        mul_mat(p->mm, together, m, p->n);
+    }
+}
+
+static const struct step_kind head_products_kind = {
+    .name = "head products", .does = ALL_TOKENS, .group = head_products_group};
+
+value head_products(value x, int first, int n_in, const char *name, int64_t n_out) {
+    struct plan *p = x.p;
+    int n = n_heads(x);
+    if (first < 0 || n_in < 1 || n_in > x.dim - first) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "no %d values from %d on in heads of %d in layer %d", n_in, first,
+                  x.dim, p->il);
+    }
+    struct matrix all = tensor_planes(p, name, n_in, n_out, n);
+    struct matrix *w = plan_keep(p, (size_t)n, sizeof *w);
+    for (int i = 0; i < n; i++) w[i] = matrix_rows(&all, i * n_out, n_out);
+    struct head_products_args *a = plan_keep(p, 1, sizeof *a);
+    *a = (struct head_products_args){w, n, x.dim, first};
+    struct step *s = plan_step(p, &head_products_kind, x, a);
+    s->name = tensor_full_name(p, name);
+    s->work = (struct work){all.n_rows * n_in, all.n_rows * (int64_t)all.row_bytes};
+    int64_t inputs = (int64_t)(n < MAX_TOGETHER ? n : MAX_TOGETHER) * round_up(n_in, LANE_GROUP);
+    if (inputs > p->widest) p->widest = inputs;
+    value y = step_makes(p, s, 0, n * n_out);
+    y.dim = (int)n_out;
+    return y;
+}
+
+/* ---- queries, keys and values ---------------------------------------------------------------- */
 
 struct qkv qkv(value x, const struct heads *h) {
     struct qkv a;

@@ -62,8 +62,9 @@ static bool same_rope(const struct rope *a, const struct rope *b) {
     return a->n_dims == b->n_dims && a->base == b->base && a->scaling == b->scaling &&
            a->factor == b->factor && a->ctx_orig == b->ctx_orig &&
            a->attn_factor == b->attn_factor && a->beta_fast == b->beta_fast &&
-           a->beta_slow == b->beta_slow && a->factors == b->factors &&
-           a->factors_long == b->factors_long && a->factors_short == b->factors_short;
+           a->beta_slow == b->beta_slow && a->log_multiplier == b->log_multiplier &&
+           a->factors == b->factors && a->factors_long == b->factors_long &&
+           a->factors_short == b->factors_short;
 }
 
 /* The angles of r if they are made already. */
@@ -82,17 +83,46 @@ struct turns turns(struct plan *p, struct rope r, enum pairs pairs) {
         PLAN_FAIL(p, KQ_BAD_FILE, "%s.rope.freq_base is not above 0", p->arch);
     }
     if (r.n_dims == 0) return NO_TURNS;
+    if (r.n_dims % 2 != 0) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "rope over %d numbers of a head of %s, expected pairs", r.n_dims,
+                  p->arch);
+    }
     value found = find_turns(p, &r);
     if (found.id) return (struct turns){found, pairs};
     struct turns_args *a = plan_keep(p, 1, sizeof *a);
     bool both = r.factors_long && r.factors_short;
     *a = (struct turns_args){.r = r, .scale = r.attn_factor};
-    if (r.scaling == ROPE_YARN) a->scale *= (float)(1 + 0.1 * log(1 / frequency_scale(&r)));
+    if (r.scaling == ROPE_YARN) {
+        double tenth = 0.1 * log(1 / frequency_scale(&r));
+        a->scale *= (float)((1 + tenth) / (1 + (double)r.log_multiplier * tenth));
+    }
     a->inv_freq[0] = frequencies(p, &r, both ? r.factors_short : r.factors);
     a->inv_freq[1] = both ? frequencies(p, &r, r.factors_long) : a->inv_freq[0];
     p->ctx_matters |= both;
     struct step *s = plan_step(p, &turns_kind, NO_VALUE, a);
     return (struct turns){step_makes(p, s, 0, r.n_dims), pairs};
+}
+
+/* ---- temperature ----------------------------------------------------------------------------- */
+
+struct temperature_args {
+    float scale;
+    int length, offset;
+};
+
+static void temperature_token(struct pass *p, const struct step *s, int i) {
+    const struct temperature_args *a = s->args;
+    int64_t times = ((int64_t)position(p, i) + a->offset) / a->length;
+    *row(p, s->out[0], i) = (float)(1 + (double)a->scale * log((double)(times + 1)));
+}
+
+static const struct step_kind temperature_kind = {
+    .name = "temperature", .does = EACH_TOKEN, .token = temperature_token};
+
+value temperature(struct plan *p, float scale, int length, int offset) {
+    struct temperature_args *a = plan_keep(p, 1, sizeof *a);
+    *a = (struct temperature_args){scale, length, offset};
+    return step_makes(p, plan_step(p, &temperature_kind, NO_VALUE, a), 0, 1);
 }
 
 /* ---- rope ------------------------------------------------------------------------------------ */

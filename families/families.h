@@ -15,10 +15,13 @@ void llama(struct plan *p);
 void smollm3(struct plan *p);
 void seed_oss(struct plan *p);
 void hunyuan_dense(struct plan *p);
+void llama4(struct plan *p);
 /* granite.c */
 void granite(struct plan *p);
+void minicpm3(struct plan *p);
 /* qwen.c */
 void qwen2(struct plan *p);
+void qwen2moe(struct plan *p);
 void qwen3(struct plan *p);
 void qwen3next(struct plan *p);
 void qwen35(struct plan *p);
@@ -40,10 +43,37 @@ void gemma3n(struct plan *p);
 void gemma4(struct plan *p);
 /* glm.c */
 void glm4(struct plan *p);
+void glm4moe(struct plan *p);
 /* olmo.c */
 void olmo2(struct plan *p);
 void exaone4(struct plan *p);
+void olmoe(struct plan *p);
+void exaone_moe(struct plan *p);
 /* gpt.c */
 void gpt_oss(struct plan *p);
+/* deepseek.c */
+void deepseek(struct plan *p);
+void deepseek2(struct plan *p);
+void dots1(struct plan *p);
+/* mistral.c */
+void mistral4(struct plan *p);
+void mistral3(struct plan *p);
+/* hunyuan.c */
+void hunyuan_moe(struct plan *p);
+void hy_v3(struct plan *p);
+/* bailing.c */
+void bailingmoe(struct plan *p);
+void bailingmoe2(struct plan *p);
+/* mixtures.c */
+void phimoe(struct plan *p);
+void ernie4_5_moe(struct plan *p);
+void smallthinker(struct plan *p);
+void grovemoe(struct plan *p);
+void minimax_m2(struct plan *p);
+void afmoe(struct plan *p);
+void mimo2(struct plan *p);
+void step35(struct plan *p);
+void laguna(struct plan *p);
+void mellum(struct plan *p);
 
 #endif

@@ -16,3 +16,25 @@ void glm4(struct plan *p) {
     }
     logits(head(x));
 }
+
+/* GLM-4.5 to 4.7 with experts (arXiv 2508.06471): DeepSeek-V3's experts, half of each head turns,
+ * queries, keys and values have biases, in the larger models norms, too. */
+void glm4moe(struct plan *p) {
+    rms(p);
+    skip_prediction(p);
+    struct heads hd = read_heads(p);
+    struct gating g = read_gating(p, SIGMOID, false);
+    int n_dense = count(p, "leading_dense_block_count", 0, 0);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        struct qkv a = qkv(norm(x, "attn_norm"), &hd);
+        a.q = rope(head_norm_if(a.q, "attn_q_norm"), t);
+        a.k = rope(head_norm_if(a.k, "attn_k_norm"), t);
+        value o = attend(a.q, remember(a.k, a.v, 0), &hd);
+        x = add(x, product(o, "attn_output", x.n));
+        value h = norm(x, "post_attention_norm");
+        x = add(x, il < n_dense ? gated(h, SILU) : deepseek_moe(h, g));
+    }
+    logits(head(x));
+}

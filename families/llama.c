@@ -62,3 +62,45 @@ void hunyuan_dense(struct plan *p) {
     }
     logits(head(x));
 }
+
+static value weighed_on_input(value h) {
+    struct plan *p = h.p;
+    struct gating g = {.gate = SIGMOID_OF_CHOSEN, .scale = 1};
+    int n_ff = expert_width(p);
+    struct choice c = choose(product(h, "ffn_gate_inp", p->n_expert), p->n_expert_used, g);
+    c.on_input = true;
+    value y = chosen_experts(h, &c, SILU);
+    return add(y, shared_expert(h, n_ff, SILU));
+}
+
+/* Llama 4 Scout and Maverick: of four layers three turn and see a chunk of 8192 positions, the
+ * fourth does neither (iRoPE), but its queries have a temperature that grows with the position.
+ * Queries and keys are normed after rope, but not in the model of 128 experts. A token has one
+ * expert, whose weight is for what it reads, and a shared one. A window of 0 in the file: no
+ * chunks, all turn. */
+void llama4(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    bool chunked = count(p, "attention.sliding_window", 0, 8192) > 0, normed = p->n_expert != 128;
+    int chunk = 8192, each = count(p, "interleave_moe_layer_step", 1, NEEDED);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), NEIGHBOURS);
+    value temper = chunked ? temperature(p, 0.1f, chunk, 1) : NO_VALUE;
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        bool far = (il + 1) % 4 == 0 && chunked;
+        struct qkv a = qkv(norm(x, "attn_norm"), &hd);
+        if (far) {
+            a.q = mul(a.q, temper);
+        } else {
+            a.q = rope(a.q, t);
+            a.k = rope(a.k, t);
+            if (normed) a.q = head_norm(a.q, NULL);
+            if (normed) a.k = head_norm(a.k, NULL);
+        }
+        cache kv = far || !chunked ? remember(a.k, a.v, 0) : remember_chunks(a.k, a.v, chunk);
+        x = add(x, product(attend(a.q, kv, &hd), "attn_output", x.n));
+        value h = norm(x, "ffn_norm");
+        x = add(x, (il + 1) % each ? gated(h, SILU) : weighed_on_input(h));
+    }
+    logits(head(x));
+}

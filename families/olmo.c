@@ -48,3 +48,43 @@ void exaone4(struct plan *p) {
     }
     logits(head(x));
 }
+
+/* OLMoE (arXiv 2409.02060): 64 small experts, whose weights are not normed; norms of queries and
+ * keys over all heads together. */
+void olmoe(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    struct gating g = read_gating(p, SOFTMAX, false);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        struct qkv a = qkv(norm(x, "attn_norm"), &hd);
+        a.q = rope(norm(a.q, "attn_q_norm"), t);
+        a.k = rope(norm(a.k, "attn_k_norm"), t);
+        value o = attend(a.q, remember(a.k, a.v, 0), &hd);
+        x = add(x, product(o, "attn_output", x.n));
+        x = add(x, experts(norm(x, "ffn_norm"), g, SILU));
+    }
+    logits(head(x));
+}
+
+/* EXAONE MoE (K-EXAONE, arXiv 2601.01739): DeepSeek-V3's experts; layers with a window turn, the
+ * others do not. */
+void exaone_moe(struct plan *p) {
+    rms(p);
+    skip_prediction(p);
+    struct heads hd = read_heads(p);
+    struct gating g = read_gating(p, SIGMOID, false);
+    int n_dense = count(p, "leading_dense_block_count", 0, 0);
+    struct windows w = read_windows(p, 4, 0);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        int window = window_at(&w, il);
+        struct turns mine = window ? t : NO_TURNS;
+        x = add(x, normed_attention(norm(x, "attn_norm"), &hd, mine, window));
+        value h = norm(x, "ffn_norm");
+        x = add(x, il < n_dense ? gated(h, SILU) : deepseek_moe(h, g));
+    }
+    logits(head(x));
+}

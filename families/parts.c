@@ -1,5 +1,7 @@
 #include "parts.h"
 
+#include <math.h>
+
 void rms(struct plan *p) {
     p->eps = epsilon(p, "attention.layer_norm_rms_epsilon");
 }
@@ -10,6 +12,71 @@ value attention(value h, const struct heads *hd, struct turns t, int window) {
     a.k = rope(a.k, t);
     value o = attend(a.q, remember(a.k, a.v, window), hd);
     return product(o, "attn_output", h.n);
+}
+
+value normed_attention(value h, const struct heads *hd, struct turns t, int window) {
+    struct qkv a = qkv(h, hd);
+    a.q = rope(head_norm(a.q, "attn_q_norm"), t);
+    a.k = rope(head_norm(a.k, "attn_k_norm"), t);
+    value o = attend(a.q, remember(a.k, a.v, window), hd);
+    return product(o, "attn_output", h.n);
+}
+
+struct latent read_latent(struct plan *p) {
+    struct latent l = {.n = count(p, "attention.head_count", 1, NEEDED),
+                       .n_rope = count(p, "rope.dimension_count", 0, NEEDED),
+                       .rank = count(p, "attention.kv_lora_rank", 1, NEEDED),
+                       .q_rank = count(p, "attention.q_lora_rank", 0, 0)};
+    int n_kv = count(p, "attention.head_count_kv", 1, NEEDED);
+    int dim = count(p, "attention.key_length", 1, NEEDED);
+    dim = count(p, "attention.key_length_mla", 1, dim);
+    l.n_v = count(p, "attention.value_length", 1, NEEDED);
+    l.n_v = count(p, "attention.value_length_mla", 1, l.n_v);
+    l.n_nope = dim - l.n_rope;
+    if (l.n_nope < 1) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "%s.rope.dimension_count is %d of keys of %d", p->arch, l.n_rope,
+                  dim);
+    }
+    if (n_kv != 1 && n_kv != l.n) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "%s.attention.head_count_kv is %d, expected 1 or %d", p->arch,
+                  n_kv, l.n);
+    }
+    l.scale = 1 / sqrtf((float)dim);
+    return l;
+}
+
+value latent_attention(value h, const struct latent *l, struct turns t, value temper) {
+    int dim = l->n_nope + l->n_rope;
+    bool small = has(h.p, "attn_q_a");
+    if (small && l->q_rank == 0) {
+        PLAN_FAIL(h.p, KQ_BAD_FILE, "%s.attention.q_lora_rank is 0 or missing", h.p->arch);
+    }
+    value q = small ? norm(product(h, "attn_q_a", l->q_rank), "attn_q_a_norm") : h;
+    q = product_heads(q, small ? "attn_q_b" : "attn_q", l->n, dim);
+    value q_rope = rope(head_part(q, l->n_nope, l->n_rope), t);
+    value ck = product(h, "attn_kv_a_mqa", (int64_t)l->rank + l->n_rope), o;
+    value c = norm(part(ck, 0, l->rank), "attn_kv_a_norm");
+    value k_rope = rope(part(ck, l->rank, l->n_rope), t);
+    struct heads hd = {.scale = l->scale};
+    if (has(h.p, "attn_k_b")) {
+        q = join(head_products(q, 0, l->n_nope, "attn_k_b", l->rank), q_rope);
+        if (temper.id) q = mul(q, temper);
+        o = attend(q, remember_latent(join(c, k_rope), l->rank), &hd);
+        o = head_products(o, 0, l->rank, "attn_v_b", l->n_v);
+    } else {
+        q = join(head_part(q, 0, l->n_nope), q_rope);
+        if (temper.id) q = mul(q, temper);
+        value kv = product_heads(c, "attn_kv_b", l->n, l->n_nope + l->n_v);
+        value k = join(head_part(kv, 0, l->n_nope), k_rope);
+        o = attend(q, remember(k, head_part(kv, l->n_nope, l->n_v), 0), &hd);
+    }
+    return product(o, "attn_output", h.n);
+}
+
+value position_temper(struct plan *p, int length) {
+    float scale = number(p, "attention.temperature_scale", 0, 0);
+    length = count(p, "attention.temperature_length", 1, length);
+    return scale > 0 ? temperature(p, scale, length, 0) : NO_VALUE;
 }
 
 value gated(value h, enum activation act) {
@@ -60,7 +127,8 @@ value chosen_experts(value h, const struct choice *c, enum activation act) {
 value experts(value h, struct gating g, enum activation act) {
     struct plan *p = h.p;
     expert_width(p);
-    if (!g.bias) g.bias = vector_named_if(p, "exp_probs_b.bias", p->n_expert);
+    g.bias = vector_named_if(p, "exp_probs_b.bias", p->n_expert);
+    if (!g.bias) g.bias = vector_named_if(p, "exp_probs_b", p->n_expert);
     struct choice c = choose(product(h, "ffn_gate_inp", p->n_expert), p->n_expert_used, g);
     return chosen_experts(h, &c, act);
 }
@@ -71,13 +139,20 @@ value shared_expert(value h, int n_ff, enum activation act) {
     return product(glu(gate, up, act), "ffn_down_shexp", h.n);
 }
 
-value deepseek_moe(value h, struct gating g, int n_shared) {
-    value y = experts(h, g, SILU);
-    if (n_shared == 0) return y;
-    if (n_shared > INT32_MAX / expert_width(h.p)) {
-        PLAN_FAIL(h.p, KQ_BAD_FILE, "%s.expert_shared_count is %d", h.p->arch, n_shared);
+int shared_width(struct plan *p) {
+    int n = count(p, "expert_shared_count", 0, 0);
+    int n_ff = count(p, "expert_shared_feed_forward_length", 0, 0);
+    if (n_ff > 0 || n == 0) return n_ff;
+    if (n > INT32_MAX / expert_width(p)) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "%s.expert_shared_count is %d", p->arch, n);
     }
-    return add(y, shared_expert(h, n_shared * expert_width(h.p), SILU));
+    return n * expert_width(p);
+}
+
+value deepseek_moe(value h, struct gating g) {
+    int n_shared = shared_width(h.p);
+    value y = experts(h, g, SILU);
+    return n_shared > 0 ? add(y, shared_expert(h, n_shared, SILU)) : y;
 }
 
 void skip_prediction(struct plan *p) {

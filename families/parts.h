@@ -12,6 +12,25 @@ void rms(struct plan *p);
  */
 value attention(value h, const struct heads *hd, struct turns t, int window);
 
+/* The same with norms of each head's queries and keys, in front of rope (arXiv 2010.04245). */
+value normed_attention(value h, const struct heads *hd, struct turns t, int window);
+
+/* Latent attention (arXiv 2405.04434): keys and values of all heads are made from `rank` numbers,
+ * c, and one key that turns, the same for all heads. Files have attn_k_b and attn_v_b, and queries
+ * go to where c is, which alone is remembered; those of early 2025 have attn_kv_b, which makes all
+ * heads' keys and values. `temper`: a factor of queries, or NO_VALUE. */
+struct latent {
+    int n, n_nope, n_rope, n_v; // heads; numbers of a key that do not turn, and do; of a value
+    int rank, q_rank;           // q_rank: of what queries are made from, if not from h
+    float scale;                // of scores
+};
+struct latent read_latent(struct plan *p);
+value latent_attention(value h, const struct latent *l, struct turns t, value temper);
+
+/* The temperature of queries that keys set, for each `length` of positions if they do not say how
+ * many; NO_VALUE if they set none. */
+value position_temper(struct plan *p, int length);
+
 /* W_down (act(W_gate h) * (W_up h)); W_gate and W_up may be one matrix, ffn_up (arXiv 2002.05202).
  */
 value gated(value h, enum activation act);
@@ -31,13 +50,16 @@ value experts(value h, struct gating g, enum activation act);
 value chosen_experts(value h, const struct choice *c, enum activation act);
 int expert_width(struct plan *p); // hidden values of each
 
-/* A gated network that every token uses (arXiv 2401.06066), n_ff wide. */
+/* A gated network that every token uses (arXiv 2401.06066), n_ff wide; what keys say about the
+ * width (0: there is none). */
 value shared_expert(value h, int n_ff, enum activation act);
+int shared_width(struct plan *p);
 
-/* experts() and n_shared shared ones, as one network so many times as wide (arXiv 2401.06066). */
-value deepseek_moe(value h, struct gating g, int n_shared);
+/* The sum of both (arXiv 2401.06066). */
+value deepseek_moe(value h, struct gating g);
 
-/* The last layers predict tokens beyond the next one (arXiv 2404.19737): in the file, not run. */
+/* The last layers, nextn_predict_layers of them, predict tokens beyond the next one (arXiv
+ * 2404.19737): they are in the file and not run. */
 void skip_prediction(struct plan *p);
 
 /* experts() with Mixtral's router if the model has any, otherwise gated(). */

@@ -17,6 +17,29 @@ void qwen2(struct plan *p) {
     logits(head(x));
 }
 
+/* Experts, and one that every token uses behind a gate of its own. */
+static value gated_shared_moe(value h, struct gating g) {
+    struct plan *p = h.p;
+    value y = experts(h, g, SILU);
+    int n_shared = count(p, "expert_shared_feed_forward_length", 1, NEEDED);
+    value by = act(product(h, "ffn_gate_inp_shexp", 1), F_SIGMOID);
+    return add(y, mul(shared_expert(h, n_shared, SILU), by));
+}
+
+/* Qwen 1.5 and 2 with experts (arXiv 2407.10671), whose weights are not normed. */
+void qwen2moe(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    struct gating g = read_gating(p, SOFTMAX, false);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        x = add(x, attention(norm(x, "attn_norm"), &hd, t, 0));
+        x = add(x, gated_shared_moe(norm(x, "ffn_norm"), g));
+    }
+    logits(head(x));
+}
+
 /* Qwen 3 (arXiv 2505.09388), with experts as qwen3moe; the text of Qwen3-VL. No biases, but norms
  * of each head's queries and keys. */
 void qwen3(struct plan *p) {
@@ -116,15 +139,6 @@ static value delta_net(value h, const struct delta_net *d) {
     value decay = act(gain(g, vector_named(p, "ssm_a", d->n_v), "ssm_a"), F_EXP);
     value o = delta_rule(q, k, v, act(beta, F_SIGMOID), decay, d->sharing);
     return product(glu(z, head_norm(o, "ssm_norm"), SILU), "ssm_out", h.n);
-}
-
-/* Experts, and one that every token uses behind a gate of its own. */
-static value gated_shared_moe(value h, struct gating g) {
-    struct plan *p = h.p;
-    value y = experts(h, g, SILU);
-    int n_shared = count(p, "expert_shared_feed_forward_length", 1, NEEDED);
-    value by = act(product(h, "ffn_gate_inp_shexp", 1), F_SIGMOID);
-    return add(y, mul(shared_expert(h, n_shared, SILU), by));
 }
 
 /* Qwen3-Next (2025): three gated delta nets to each layer that attends, whose output has a gate; a

@@ -299,7 +299,7 @@ static void test_unknown_keys(void) {
         {"llama", "final_logit_softcapping", FLOAT, 30, "final_logit_softcapping (30): this"},
         {"llama", "logit_scale", FLOAT, 0.5, "key llama.logit_scale (0.5): this engine does"},
         {"llama", "logit_scale", FLOAT, NAN, "key llama.logit_scale: this engine does not"},
-        {"mistral3", "attention.temperature_scale", FLOAT, 0.1, "temperature_scale (0.1): this"},
+        {"llama", "attention.temperature_scale", FLOAT, 0.1, "temperature_scale (0.1): this"},
         {"qwen3moe", "expert_weights_norm", INT, 0, "key qwen3moe.expert_weights_norm (0): this"},
         {"qwen3moe", "expert_gating_func", INT, 2, "key qwen3moe.expert_gating_func (2): this"},
         {"qwen3moe", "expert_shared_count", INT, 1,

@@ -1,0 +1,36 @@
+/* Tencent's Hunyuan with experts; the dense ones are llama's (llama.c). */
+#include "families.h"
+#include "parts.h"
+
+/* Hunyuan-A13B. Norms of queries and keys come after rope; one expert is shared. */
+void hunyuan_moe(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        struct qkv a = qkv(norm(x, "attn_norm"), &hd);
+        a.q = head_norm(rope(a.q, t), "attn_q_norm");
+        a.k = head_norm(rope(a.k, t), "attn_k_norm");
+        value o = attend(a.q, remember(a.k, a.v, 0), &hd);
+        x = add(x, product(o, "attn_output", x.n));
+        x = add(x, deepseek_moe(norm(x, "ffn_norm"), MIXTRAL));
+    }
+    logits(head(x));
+}
+
+/* Hy 3. DeepSeek-V3's experts, where a layer has a router. */
+void hy_v3(struct plan *p) {
+    rms(p);
+    skip_prediction(p);
+    struct heads hd = read_heads(p);
+    struct gating g = read_gating(p, SIGMOID, false);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        x = add(x, normed_attention(norm(x, "attn_norm"), &hd, t, 0));
+        value h = norm(x, "ffn_norm");
+        x = add(x, has(p, "ffn_gate_inp") ? deepseek_moe(h, g) : gated(h, SILU));
+    }
+    logits(head(x));
+}

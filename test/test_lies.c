@@ -1,0 +1,258 @@
+/* Golden models with one thing in the file changed: a key or tensor that is missing, a number that
+ * lies, a shape the other way round. Each must be refused with a message, or run; what certain lies
+ * are answered with stands in a table. */
+#include <dirent.h>
+#include <math.h>
+
+#include "test.h"
+#include "engine.h"
+#include "plan.h"
+
+#define MODELS "test/data/models/"
+
+/* A file in memory, and what it says: keys point into it. */
+struct golden {
+    const char *name;
+    uint8_t *file;
+    size_t size;
+    struct gguf g;
+};
+
+static void die(const char *what, const char *why) {
+    printf("%s: %s\n", what, why);
+    exit(1);
+}
+
+static struct golden load(const char *name) {
+    struct golden m = {.name = name};
+    struct error err = {KQ_OK, ""};
+    char path[512];
+    snprintf(path, sizeof path, MODELS "%s.gguf", name);
+    FILE *f = fopen(path, "rb");
+    if (!f || fseek(f, 0, SEEK_END) != 0) die(path, "cannot be read");
+    m.size = (size_t)ftell(f);
+    rewind(f);
+    m.file = malloc(m.size);
+    if (!m.file || fread(m.file, 1, m.size, f) != m.size) die(path, "cannot be read");
+    fclose(f);
+    if (gguf_parse(&m.g, m.file, m.size, &err) < 0) die(path, err.text);
+    return m;
+}
+
+static void unload(struct golden *m) {
+    gguf_close(&m->g);
+    free(m->file);
+}
+
+/* ---- changes, each of which is taken back ---------------------------------------------------- */
+
+struct change {
+    uint8_t *at;
+    uint8_t old[16];
+    size_t n;
+};
+
+static struct change change(uint8_t *at, const void *bytes, size_t n) {
+    struct change c = {.at = at, .n = n};
+    memcpy(c.old, at, n);
+    memcpy(at, bytes, n);
+    return c;
+}
+
+static void take_back(const struct change *c) {
+    memcpy(c->at, c->old, c->n);
+}
+
+/* Another name hides a key (the architecture's changes) or a tensor. */
+static struct change hide(const char *name) {
+    return change((uint8_t *)(uintptr_t)name, "_", 1);
+}
+
+static uint8_t *in_file(const struct golden *m, const void *at) {
+    return m->file + ((const uint8_t *)at - m->file);
+}
+
+/* Where the tensor's name stands in the file, behind its length. */
+static uint8_t *tensor_name(const struct golden *m, const char *name) {
+    uint64_t n = strlen(name);
+    for (uint8_t *at = m->file; at + 8 + n < m->file + m->size; at++) {
+        if (memcmp(at, &n, 8) == 0 && memcmp(at + 8, name, n) == 0) return at + 8;
+    }
+    die(name, "not in the file");
+    return NULL;
+}
+
+/* A whole number for those, a number for floats, whatever its size. */
+static struct change set(const struct golden *m, const struct gguf_kv *kv, double number) {
+    uint8_t *at = in_file(m, kv->data);
+    enum gguf_type type = kv->type == GGUF_ARRAY ? kv->elem_type : kv->type;
+    uint64_t u = number < 0 ? (uint64_t)(int64_t)number : isfinite(number) ? (uint64_t)number : 0;
+    float f = (float)number;
+    if (type == GGUF_FLOAT32) return change(at, &f, sizeof f);
+    return change(at, &u, gguf_type_bytes(type));
+}
+
+/* Swaps the first two dimensions. */
+static struct change turn(const struct golden *m, const struct gguf_tensor *t) {
+    uint64_t ne[2] = {t->ne[1], t->ne[0]};
+    return change(tensor_name(m, t->name) + strlen(t->name) + 4, ne, sizeof ne);
+}
+
+/* The message, "" if the model opens; then it also runs a few tokens. */
+static const char *answer(const struct golden *m) {
+    static struct error err;
+    struct gguf g;
+    struct model model;
+    err = (struct error){KQ_OK, ""};
+    if (gguf_parse(&g, m->file, m->size, &err) < 0) return err.text;
+    if (model_open(&model, &g, NULL, &err) == 0) {
+        struct threads *threads = threads_open(1, &err);
+        struct transformer_params p = {.isa = isa_best(), .threads = threads, .n_batch = 3};
+        struct engine e = engine_open(&model, &p, 8, &err);
+        const int32_t ids[] = {1, 2, 0};
+        int n = model.n_vocab < 3 ? model.n_vocab : 3;
+        if (e.t && engine_feed(&e, ids, n, 0, &err) == 0) engine_logits(&e, n - 1, &err);
+        engine_close(&e);
+        threads_close(threads);
+        model_close(&model);
+        err.text[0] = '\0';
+    } else {
+        CHECK(err.text[0], "%s: a refusal without a message", m->name);
+    }
+    gguf_close(&g);
+    return err.text;
+}
+
+/* ---- every key and tensor -------------------------------------------------------------------- */
+
+/* Does a step of the model name the tensor? Those of blocks that are not run do not count. */
+static bool is_used(const struct golden *m, const char *tensor) {
+    struct error err;
+    struct model model;
+    bool found = false;
+    if (model_open(&model, &m->g, NULL, &err) < 0) die(m->name, err.text);
+    for (int i = 0; i < model.plan->n_steps; i++) {
+        const char *name = model.plan->steps[i].name;
+        size_t n = strlen(name);
+        found = found || (n > 0 && strncmp(tensor, name, n) == 0 && tensor[n] == '.');
+    }
+    model_close(&model);
+    return found;
+}
+
+static void check_tensors(const struct golden *m) {
+    for (size_t i = 0; i < m->g.n_tensors; i++) {
+        const struct gguf_tensor *t = &m->g.tensors[i];
+        char name[64];
+        snprintf(name, sizeof name, "%s", t->name);
+        struct change c = hide((const char *)tensor_name(m, name));
+        const char *text = answer(m);
+        CHECK(text[0], "%s without %s", m->name, name); // at least the other name is unknown
+        take_back(&c);
+        if (t->n_dims < 2 || t->ne[0] == t->ne[1] || !is_used(m, name)) continue;
+        c = turn(m, t);
+        text = answer(m);
+        CHECK(text[0], "%s with %s turned", m->name, name);
+        take_back(&c);
+    }
+}
+
+static void check_keys(const struct golden *m) {
+    static const double values[] = {0, 1, 3, 65, 1 << 28, -1, NAN, 1e38};
+    const char *arch = NULL;
+    for (size_t i = 0; i < m->g.n_kv; i++) {
+        const struct gguf_kv *kv = &m->g.kv[i];
+        if (!arch) arch = strchr(kv->key.data, '.') ? kv->key.data : NULL;
+        bool skipped = strncmp(kv->key.data, "general.", 8) == 0 ||
+                       strncmp(kv->key.data, "tokenizer.", 10) == 0 || kv->type == GGUF_STRING;
+        if (skipped) continue;
+        struct change c = hide(kv->key.data);
+        answer(m);
+        take_back(&c);
+        for (size_t k = 0; k < sizeof values / sizeof values[0]; k++) {
+            c = set(m, kv, values[k]);
+            answer(m);
+            take_back(&c);
+        }
+    }
+    CHECK(answer(m)[0] == '\0', "%s itself: %s", m->name, answer(m));
+}
+
+/* ---- certain lies ---------------------------------------------------------------------------- */
+
+#define HIDDEN (-2) // in the place of a value
+
+static const struct {
+    const char *model, *what; // a key, with its architecture, or a tensor
+    double value;
+    const char *expected;
+} lies[] = {
+    {"deepseek2-lite", "deepseek2.attention.kv_lora_rank", HIDDEN, "kv_lora_rank is missing"},
+    {"deepseek2-lite", "deepseek2.attention.kv_lora_rank", 0, "is 0, expected 1"},
+    {"deepseek2-lite", "deepseek2.attention.kv_lora_rank", 64, "expected 64 x 80 x 1"},
+    {"deepseek2-lite", "deepseek2.attention.key_length_mla", 16, "is 16 of keys of 16"},
+    {"deepseek2-lite", "deepseek2.attention.head_count_kv", 2, "is 2, expected 1 or 4"},
+    {"deepseek2-lite", "deepseek2.attention.value_length_mla", 64, "expected 32 x 64 x 4"},
+    {"deepseek2-lite", "blk.1.attn_k_b.weight", HIDDEN, "blk.1.attn_kv_b.weight is missing"},
+    {"deepseek2-lite", "blk.1.attn_v_b.weight", HIDDEN, "blk.1.attn_v_b.weight is missing"},
+    {"deepseek2-lite", "deepseek2.expert_gating_func", 4, "is 4, expected 1 to 3"},
+    {"deepseek2-lite", "deepseek2.expert_shared_count", 3, "expected 64 x 96 x 1"},
+    {"deepseek2-lite", "deepseek2.expert_shared_count", 1 << 28, "expert_shared_count is 2684"},
+    {"deepseek2-lite", "deepseek2.leading_dense_block_count", 0, "blk.0.ffn_gate_inp"},
+    {"deepseek2-v3", "deepseek2.attention.q_lora_rank", 0, "q_lora_rank is 0 or missing"},
+    {"deepseek2-v3", "deepseek2.expert_group_count", 3, "3 of 8 experts from 2 of 3 groups"},
+    {"deepseek2-v3", "deepseek2.expert_group_used_count", 0, "from 0 of 4 groups"},
+    {"deepseek2-v3", "deepseek2.expert_group_used_count", 1, "from 1 of 4 groups"},
+    {"deepseek2-v3", "deepseek2.expert_group_used_count", 5, "from 5 of 4 groups"},
+    {"deepseek2-v3", "deepseek2.expert_weights_scale", NAN, "expert_weights_scale is "},
+    {"deepseek2-v3", "blk.1.exp_probs_b.bias", HIDDEN, "is not part of a model"},
+    {"bailingmoe2", "bailingmoe2.nextn_predict_layers", 3, "is 3 of 3 layers"},
+    {"bailingmoe2", "bailingmoe2.nextn_predict_layers", 0, "tensor blk.2."},
+    {"glm4moe", "glm4moe.expert_shared_count", 0, "shexp.weight is not part of"},
+    {"llama4", "llama4.interleave_moe_layer_step", HIDDEN, "step is missing"},
+    {"llama4", "llama4.interleave_moe_layer_step", 0, "is 0, expected 1"},
+    {"llama4", "llama4.interleave_moe_layer_step", 1, "blk.0.ffn_gate_inp.weight is missing"},
+    {"qwen2moe", "blk.0.ffn_gate_inp_shexp.weight", HIDDEN, "inp_shexp.weight is missing"},
+    {"grovemoe", "grovemoe.experts_per_group", 4, "6 experts in groups of 4"},
+    {"grovemoe", "grovemoe.experts_per_group", 0, "is 0, expected 1"},
+    {"grovemoe", "grovemoe.experts_per_group", 3, "expected 64 x 32 x 2, found 64 x 32 x 3"},
+    {"grovemoe", "grovemoe.expert_group_scale", HIDDEN, "expert_group_scale is missing"},
+    {"mimo2", "mimo2.attention.head_count_kv", 3, "which does not divide the 4 query heads"},
+    {"step35", "step35.swiglu_clamp_exp", -1, "is -1 in layer 0, expected a number from 0"},
+    {"step35", "step35.rope.dimension_count_swa", 31, "rope over 31"},
+    {"laguna", "laguna.rope.dimension_count_swa", 64, "rope over 64 of 32"},
+    {"mistral4", "mistral4.attention.temperature_length", 0, "is 0, expected 1"},
+    {"mistral4", "mistral4.attention.temperature_scale", -1, "temperature_scale is -1"},
+};
+
+static void check_lies(const struct golden *m) {
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        if (strcmp(lies[i].model, m->name) != 0) continue;
+        const struct gguf_kv *kv = gguf_find(&m->g, lies[i].what);
+        bool hidden = lies[i].value == HIDDEN;
+        if (!kv && !gguf_find_tensor(&m->g, lies[i].what)) die(lies[i].what, "not in the model");
+        const char *name = kv ? kv->key.data : (const char *)tensor_name(m, lies[i].what);
+        struct change c = hidden ? hide(name) : set(m, kv, lies[i].value);
+        const char *text = answer(m);
+        CHECK(strstr(text, lies[i].expected), "%s, %s %g: expected \"%s\", found \"%s\"", m->name,
+              lies[i].what, lies[i].value, lies[i].expected, text);
+        take_back(&c);
+    }
+}
+
+int main(void) {
+    DIR *dir = opendir(MODELS);
+    if (!dir) die(MODELS, "cannot be read");
+    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+        char *ending = strrchr(e->d_name, '.');
+        if (!ending || strcmp(ending, ".gguf") != 0) continue;
+        *ending = '\0';
+        struct golden m = load(e->d_name);
+        check_tensors(&m);
+        check_keys(&m);
+        check_lies(&m);
+        unload(&m);
+    }
+    closedir(dir);
+    return test_done("test_lies");
+}

@@ -6,7 +6,8 @@
 #   --quick    one setting for each instruction set
 #   --record   checks that all settings agree, writes the file and names the models that changed. A
 #              commit that changes it says which value was wrong.
-#   MODEL...   these alone, by the names in the file
+#   MODEL...   these alone, by the names in the file; a path to any other model, which then has
+#              no record: its settings must agree with each other
 # RUN is the program (./run), words before it are an emulator; ISAS the instruction sets, by default
 # all that this processor has.
 set -u
@@ -39,41 +40,25 @@ case ${1-} in
     ;;
 esac
 
-# has FLAG...: the processor has them all.
-has() {
-    for flag; do
-        grep -qE "^flags.* $flag( |\$)" /proc/cpuinfo || return 1
-    done
-}
-
-# What this processor can run, asked of the system and not of the program: an instruction set that
-# the program does not find is an error.
-isas_here() {
-    echo portable
-    case $(uname -m) in
-    x86_64)
-        has avx2 fma f16c && echo avx2
-        has avx2 fma f16c avx512f avx512bw avx512vl avx512dq && echo avx512
-        ;;
-    aarch64 | arm64) echo neon ;;
-    esac
-}
-
-# path_of NAME: the file of the model of that name.
+# path_of NAME: the file of the model of that name, or which it names itself.
 path_of() {
-    for path in "test/data/models/$1.gguf" "demo/$1.gguf"; do
+    case $1 in
+    */*) set -- "$1" ;;
+    *) set -- "test/data/models/$1.gguf" "demo/$1.gguf" ;;
+    esac
+    for path; do
         [ -e "$path" ] && echo "$path" && return
     done
     return 1
 }
 
-# ids_of PATH: the tokens of the prompt.
-ids_of() {
-    if [ -e "${1%.gguf}.ids" ]; then
-        cat "${1%.gguf}.ids"
-    else
-        seq 40 79
-    fi
+# set_prompt NAME PATH: ids and n_gen, few where a model may be large.
+set_prompt() {
+    n_gen=8
+    case $1 in
+    */*) n_gen=2 ids=$(seq 40 49) ;;
+    *) [ -e "${2%.gguf}.ids" ] && ids=$(cat "${2%.gguf}.ids") || ids=$(seq 40 79) ;;
+    esac
 }
 
 if command -v sha256sum >/dev/null; then
@@ -82,15 +67,15 @@ else
     sum() { shasum -a 256; }
 fi
 
-# hash_of PATH IDS OPTIONS...: sets hash, that of all rows of logits.
+# hash_of PATH OPTIONS...: sets hash, that of all rows of logits.
 hash_of() {
-    model=$1 ids=$2
-    shift 2
+    model=$1
+    shift
     runs=$((runs + 1))
     hash=failed
     rm -f "$dir/logits"
     # shellcheck disable=SC2086 # RUN may be several words
-    if $RUN "$model" --ids "$ids" -n 8 -c 256 -q --logits "$dir/logits" "$@" \
+    if $RUN "$model" --ids "$ids" -n $n_gen -c 256 -q --logits "$dir/logits" "$@" \
         >"$dir/out" 2>&1 </dev/null; then
         hash=$(sum <"$dir/logits" | cut -c 1-16)
     else
@@ -98,17 +83,17 @@ hash_of() {
     fi
 }
 
-# expect HASH PATH IDS OPTIONS...
+# expect HASH PATH OPTIONS...
 expect() {
     expected=$1
     shift
     hash_of "$@"
     [ "$hash" = "$expected" ] || [ "$hash" = failed ] && return
-    shift 2
+    shift
     fail "$name $*: $hash, expected $expected"
 }
 
-# every_way HASH PATH IDS OPTIONS...: each instruction set meets each number of threads and each
+# every_way HASH PATH OPTIONS...: each instruction set meets each number of threads and each
 # batch; three of them meet each pair.
 every_way() {
     turn=0
@@ -141,23 +126,28 @@ try() {
         fail "$name: no such model"
         return
     fi
-    prompt=$(ids_of "$path")
-    line=$(sed -n "s/^$name //p" $record_file)
+    set_prompt "$name" "$path"
+    case $name in
+    */*) recorded=no ;;
+    *) recorded=yes ;;
+    esac
+    line=
+    [ $recorded = no ] || line=$(sed -n "s/^$name //p" $record_file)
     found=
     for kv in f16 f32; do
         expected=${line%% *}
         line=${line#* }
-        if [ "$mode" = record ]; then
-            hash_of "$path" "$prompt" --kv $kv --isa portable -t 1 -b 1
+        if [ "$mode" = record ] || [ $recorded = no ]; then
+            hash_of "$path" --kv $kv -t 1 -b 1
             expected=$hash
         elif [ -z "$expected" ]; then
             fail "$name: not in $record_file"
             return
         fi
-        every_way "$expected" "$path" "$prompt" --kv $kv
+        every_way "$expected" "$path" --kv $kv
         found="$found $expected"
     done
-    echo "$name$found" >>"$dir/new"
+    [ $recorded = no ] || echo "$name$found" >>"$dir/new"
 }
 
 # The lines of all models that were not tried stay.
@@ -176,7 +166,7 @@ write_record() {
     echo "$changed changed"
 }
 
-isas=${ISAS-$(isas_here)}
+isas=${ISAS-$(sh test/isas.sh)}
 : >"$dir/new"
 [ -e $record_file ] || : >$record_file
 if [ $# -eq 0 ]; then

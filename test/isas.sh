@@ -1,0 +1,20 @@
+#!/bin/sh
+# The instruction sets of this processor, asked of the system and not of the program under test: one
+# that the program has to do without is a failure, not a test less.
+
+# has FLAG...: the processor has them all.
+has() {
+    for flag; do
+        grep -qE "^flags.* $flag( |\$)" /proc/cpuinfo || return 1
+    done
+}
+
+echo portable
+case $(uname -m) in
+x86_64)
+    has avx2 fma f16c && echo avx2
+    has avx2 fma f16c avx512f avx512bw avx512vl avx512dq && echo avx512
+    ;;
+aarch64 | arm64) echo neon ;;
+esac
+exit 0

@@ -32,7 +32,7 @@ enum {
     ANY = WORD_START - 1,
 };
 
-static uint32_t category(uint32_t cp) {
+enum unicode_category unicode_category(uint32_t cp) {
     size_t low = 0, high = sizeof unicode_runs / sizeof *unicode_runs;
     while (high - low > 1) { // the run that begins at or before cp
         size_t mid = (low + high) / 2;
@@ -41,7 +41,11 @@ static uint32_t category(uint32_t cp) {
         else
             high = mid;
     }
-    return 1u << (unicode_runs[low] & 7);
+    return (enum unicode_category)(unicode_runs[low] & 7);
+}
+
+static uint32_t category(uint32_t cp) {
+    return 1u << unicode_category(cp);
 }
 
 static bool is_between(uint32_t cp, uint32_t first, uint32_t last) {

@@ -37,4 +37,16 @@ void words_free(struct words *w);
 /* The end of the word that starts at code point `start` < w->n. */
 size_t words_end(const struct words *w, size_t start);
 
+/* The general category of a code point, folded as unicode_data.h says. */
+enum unicode_category {
+    UNICODE_OTHER,
+    UNICODE_LETTER,
+    UNICODE_MARK,
+    UNICODE_NUMBER,
+    UNICODE_PUNCTUATION,
+    UNICODE_SYMBOL,
+    UNICODE_WHITE_SPACE
+};
+enum unicode_category unicode_category(uint32_t cp);
+
 #endif

@@ -31,11 +31,14 @@ matmul_q
 simd/*
 quant
 gguf_write
-chat jinja json sampler tokenizer
+chat chat_template sampler tokenizer
+jinja=jinja_internal=jinja_parse=jinja_call=jinja_eval=jinja_exec=jinja_expression=jinja_filters=jinja_format=jinja_iter=jinja_lex=jinja_methods=jinja_scope=jinja_strings=jinja_tests=jinja_text=jinja_text_filters
+json
+value
 pretokenize string_index
 gguf
 threads elementary arithmetic
-types.def utf8 unicode_data array hash round error exact
+types.def utf8 unicode_data unicode_case arena array hash round error exact
 '
 
 # Files that are about to be written anew, of which only the includes are looked at.

@@ -1,0 +1,66 @@
+#include "chat_template.h"
+
+#include <string.h>
+
+static const char *const roles[] = {
+    "system",    "user",   "assistant",       "tool",          "developer", "function",
+    "ipython",   "model",  "environment",     "observation",   "context",   "documents",
+    "tool_call", "critic", "latest_reminder", "tool_response", "root",      "query",
+};
+
+/* A role that is known names no token that its owner did not mean. */
+static struct value trust_role(struct arena *a, struct value role) {
+    if (role.type != V_STR) return role;
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        if (str_is(role.u.s, roles[i])) return value_text(a, roles[i]);
+    }
+    return role;
+}
+
+static int check_messages(struct arena *a, struct value messages, struct error *err) {
+    if (messages.type != V_LIST) {
+        return error_set(err, KQ_BAD_ARGUMENT, "the conversation has no list of messages");
+    }
+    for (size_t i = 0; i < messages.u.list->n; i++) {
+        struct value message = messages.u.list->items[i];
+        if (message.type != V_DICT) {
+            return error_set(err, KQ_BAD_ARGUMENT,
+                             "message %zu of the conversation is not an object", i + 1);
+        }
+        struct value *role = dict_find_text(message.u.dict, "role");
+        if (role) *role = trust_role(a, *role);
+    }
+    return 0;
+}
+
+static bool set_text(struct arena *a, struct dict *d, const char *name, const char *text) {
+    return !text || dict_set_text(a, d, name, value_text(a, text));
+}
+
+int chat_template_variables(struct arena *a, struct value request, const char *bos, const char *eos,
+                            struct value *variables, struct error *err) {
+    static const char *const names[] = {"messages", "tools", "documents", "add_generation_prompt"};
+    if (request.type != V_DICT) {
+        return error_set(err, KQ_BAD_ARGUMENT, "the conversation is not a JSON object");
+    }
+    const struct value *messages = dict_find_text(request.u.dict, "messages");
+    if (check_messages(a, messages ? *messages : value_none(), err) != 0) return -1;
+    const struct value *more = dict_find_text(request.u.dict, "chat_template_kwargs");
+    if (more && more->type != V_DICT && more->type != V_NONE) {
+        return error_set(err, KQ_BAD_ARGUMENT, "chat_template_kwargs is not an object");
+    }
+    *variables = value_dict(a);
+    if (variables->type != V_DICT) return error_set(err, KQ_NO_MEMORY, "out of memory");
+    struct dict *d = variables->u.dict;
+    bool set = set_text(a, d, "bos_token", bos) && set_text(a, d, "eos_token", eos);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct value *given = dict_find_text(request.u.dict, names[i]);
+        struct value v = i == 3 ? value_bool(true) : value_none();
+        if (given) v = *given;
+        set = set && dict_set_text(a, d, names[i], v);
+    }
+    for (size_t i = 0; more && more->type == V_DICT && i < more->u.dict->n; i++) {
+        set = set && dict_set(a, d, more->u.dict->pairs[i].key, more->u.dict->pairs[i].value);
+    }
+    return set ? 0 : error_set(err, KQ_NO_MEMORY, "the conversation takes too much memory");
+}

@@ -34,6 +34,7 @@ static void set_signals(void) {
 }
 
 static int run_mode(struct session *s) {
+    if (s->o->render) return run_render(s);
     if (s->o->tokens) return print_tokens(s);
     if (s->o->info) return print_info(s);
     if (s->o->plan) return print_plan(s);

@@ -466,6 +466,8 @@ struct work {
     const struct tokenizer *t;
     struct token_list *out;
     struct error *err;
+    const bool *input; // for each byte: not part of a control token; or NULL
+    bool parse_special;
     char *text;
     size_t text_capacity;
     struct symbol *symbols;
@@ -671,18 +673,23 @@ static int encode_bpe(struct work *w, const char *text, size_t len) {
 
 /* ---- special tokens -------------------------------------------------------------------------- */
 
-/* The longest special from s on down that may be recognised, or NULL. */
-static const struct special *usable(const struct tokenizer *t, int32_t s, bool parse_special) {
-    while (s >= 0 && !parse_special && t->attributes[t->specials[s].id] & (CONTROL | UNKNOWN)) {
-        s = t->specials[s].shorter;
+/* The longest special from s on down that may be recognised at this byte of the text, or NULL. */
+static const struct special *usable(const struct work *w, int32_t s, size_t at) {
+    const struct tokenizer *t = w->t;
+    for (; s >= 0; s = t->specials[s].shorter) {
+        const struct special *special = &t->specials[s];
+        if (!(t->attributes[special->id] & (CONTROL | UNKNOWN))) return special;
+        bool input = w->input && memchr(w->input + at, true, special->text.len);
+        if (w->parse_special && !input) return special;
     }
-    return s >= 0 ? &t->specials[s] : NULL;
+    return NULL;
 }
 
 /* The longest special that the text begins with: the last one that does not sort after the text,
  * or one that it begins with. */
-static const struct special *special_at(const struct tokenizer *t, struct gguf_str text,
-                                        bool parse_special) {
+static const struct special *special_at(const struct work *w, struct gguf_str whole, size_t at) {
+    const struct tokenizer *t = w->t;
+    struct gguf_str text = {whole.data + at, whole.len - at};
     if (!t->special_start[(unsigned char)text.data[0]]) return NULL;
     int32_t low = -1, high = (int32_t)t->n_specials;
     while (high - low > 1) {
@@ -693,7 +700,7 @@ static const struct special *special_at(const struct tokenizer *t, struct gguf_s
             high = mid;
     }
     while (low >= 0 && !begins_with(text, t->specials[low].text)) low = t->specials[low].shorter;
-    return usable(t, low, parse_special);
+    return usable(w, low, at);
 }
 
 static int push_special(struct work *w, const struct special *s, uint32_t at) {
@@ -719,8 +726,8 @@ static bool is_space(char c) {
 
 /* Places the longest tokens first, wherever they are in the text: a longer one further on wins over
  * a shorter one that reaches into it. taken[i]: byte i belongs to a token. */
-static int place_specials(struct work *w, struct gguf_str text, bool parse_special, bool *taken,
-                          struct place **places, size_t *n) {
+static int place_specials(struct work *w, struct gguf_str text, bool *taken, struct place **places,
+                          size_t *n) {
     size_t capacity = 0;
     while (w->n_heap > 0) {
         struct todo next = heap_pop(w);
@@ -728,7 +735,7 @@ static int place_specials(struct work *w, struct gguf_str text, bool parse_speci
         struct place p = {.start = (uint32_t)next.key, .id = s->id};
         if (taken[p.start]) continue;
         if (memchr(taken + p.start, 1, s->text.len)) {
-            s = usable(w->t, s->shorter, parse_special);
+            s = usable(w, s->shorter, p.start);
             if (push_special(w, s, (uint32_t)next.key) != 0) return -1;
             continue;
         }
@@ -744,17 +751,15 @@ static int place_specials(struct work *w, struct gguf_str text, bool parse_speci
     return 0;
 }
 
-static int find_specials(struct work *w, struct gguf_str text, bool parse_special,
-                         struct place **places, size_t *n) {
+static int find_specials(struct work *w, struct gguf_str text, struct place **places, size_t *n) {
     w->n_heap = 0;
     for (size_t i = 0; i < text.len; i++) {
-        struct gguf_str rest = {text.data + i, text.len - i};
-        if (push_special(w, special_at(w->t, rest, parse_special), (uint32_t)i) != 0) return -1;
+        if (push_special(w, special_at(w, text, i), (uint32_t)i) != 0) return -1;
     }
     if (w->n_heap == 0) return 0;
     bool *taken = calloc(text.len, sizeof *taken);
     if (!taken) return error_set(w->err, KQ_NO_MEMORY, "out of memory while reading a text");
-    int failed = place_specials(w, text, parse_special, taken, places, n);
+    int failed = place_specials(w, text, taken, places, n);
     free(taken);
     return failed;
 }
@@ -768,10 +773,10 @@ static int encode_plain(struct work *w, const char *text, size_t len, bool after
     return encode_spm(w, text, len, after_special && w->t->add_space_prefix);
 }
 
-static int encode(struct work *w, struct gguf_str text, bool parse_special) {
+static int encode(struct work *w, struct gguf_str text) {
     struct place *places = NULL;
     size_t n = 0, at = 0;
-    int failed = find_specials(w, text, parse_special, &places, &n);
+    int failed = find_specials(w, text, &places, &n);
     for (size_t i = 0; !failed && i < n; at = places[i++].end) {
         failed = encode_plain(w, text.data + at, places[i].start - at, at == 0 || i > 0) ||
                  emit(w, places[i].id);
@@ -781,19 +786,26 @@ static int encode(struct work *w, struct gguf_str text, bool parse_special) {
     return failed ? -1 : 0;
 }
 
-int tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bool add_special,
-                     bool parse_special, struct token_list *out, struct error *err) {
+int tokenizer_encode_marked(const struct tokenizer *t, const char *text, size_t len,
+                            const bool *input, bool add_special, bool parse_special,
+                            struct token_list *out, struct error *err) {
     /* Positions in the text, with spaces and bytes written as up to 3 bytes, must fit 32 bits. */
     if (len > INT32_MAX / 4)
         return error_set(err, KQ_BAD_ARGUMENT, "a text of %zu bytes is too long", len);
-    struct work w = {.t = t, .out = out, .err = err};
+    struct work w = {
+        .t = t, .out = out, .err = err, .input = input, .parse_special = parse_special};
     int failed = add_special && t->add_bos ? emit(&w, t->bos) : 0;
-    if (!failed) failed = encode(&w, (struct gguf_str){text, len}, parse_special);
+    if (!failed) failed = encode(&w, (struct gguf_str){text, len});
     if (!failed && add_special && t->add_eos) failed = emit(&w, t->eos);
     free(w.text);
     free(w.symbols);
     free(w.heap);
     return failed;
+}
+
+int tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bool add_special,
+                     bool parse_special, struct token_list *out, struct error *err) {
+    return tokenizer_encode_marked(t, text, len, NULL, add_special, parse_special, out, err);
 }
 
 /* ---- decoding -------------------------------------------------------------------------------- */

@@ -36,6 +36,12 @@ void token_list_free(struct token_list *list);
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bool add_special,
                      bool parse_special, struct token_list *out, struct error *err);
 
+/* The same, of a text some of whose bytes are somebody's input: where input[i], byte i is not part
+ * of a control token, whatever it spells. input has len entries, or is NULL. */
+int tokenizer_encode_marked(const struct tokenizer *t, const char *text, size_t len,
+                            const bool *input, bool add_special, bool parse_special,
+                            struct token_list *out, struct error *err);
+
 /* The bytes that a token adds to the text: a byte token its byte, a BPE token its bytes unmapped,
  * an SPM token with U+2581 as space; unused tokens and ids out of range none, and control and
  * unknown tokens none unless show_special. Returns how many they are, and writes the first `room`

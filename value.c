@@ -99,13 +99,13 @@ static bool mark(struct builder *b, size_t n, bool input) {
     }
     if (b->n_runs == b->runs_capacity) {
         size_t capacity = b->runs_capacity ? 2 * b->runs_capacity : 4;
-        struct run *larger = arena_grow(b->arena, b->runs, b->runs_capacity * sizeof *larger,
-                                        capacity * sizeof *larger);
+        struct str_run *larger = arena_grow(b->arena, b->runs, b->runs_capacity * sizeof *larger,
+                                            capacity * sizeof *larger);
         if (!larger) return false;
         b->runs = larger;
         b->runs_capacity = capacity;
     }
-    b->runs[b->n_runs++] = (struct run){b->len + n, input};
+    b->runs[b->n_runs++] = (struct str_run){b->len + n, input};
     return true;
 }
 

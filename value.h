@@ -39,7 +39,7 @@ enum value_type {
 };
 
 /* Bytes up to end, from the run before on, are of one origin. */
-struct run {
+struct str_run {
     size_t end;
     bool input;
 };
@@ -47,7 +47,7 @@ struct run {
 struct str {
     const char *data; // UTF-8, no NUL at the end
     size_t len, n_chars;
-    const struct run *runs; // (n_runs); none: all bytes are of origin `input`
+    const struct str_run *runs; // (n_runs); none: all bytes are of origin `input`
     size_t n_runs;
     bool input;
 };
@@ -122,7 +122,7 @@ struct builder {
     struct arena *arena;
     char *data;
     size_t len, capacity;
-    struct run *runs;
+    struct str_run *runs;
     size_t n_runs, runs_capacity;
 };
 

@@ -12,5 +12,6 @@ int print_plan(struct session *s);     // --plan; in info.c
 int run_perplexity(struct session *s); // --perplexity
 int run_bench(struct session *s);      // --bench
 int run_chat(struct session *s);       // --chat
+int run_render(struct session *s);     // --render
 
 #endif

@@ -26,6 +26,9 @@ const char options_help[] =
     "output     --logits FILE    float32 logits, a row after every token of prompt and text\n"
     "           --json           statistics as one JSON line    -q  the text alone\n"
     "instead    --chat           a conversation [--system TEXT] [--template NAME]\n"
+    "           --render FILE    the prompt that a conversation in JSON becomes (--tokens: its "
+    "ids)\n"
+    "                            [--template-file FILE] [--date DATE] [--allow-special]\n"
     "           --tokens         print the prompt's token ids\n"
     "           --info           say what the file is, what it needs, whether it runs\n"
     "           --plan           the steps that the model is made of\n"
@@ -81,6 +84,10 @@ static const struct option table[] = {
     {"--ids", TEXT, AT(const char *, ids), 0, 0, NULL},
     {"--logits", TEXT, AT(const char *, logits), 0, 0, NULL},
     {"--perplexity", TEXT, AT(const char *, perplexity), 0, 0, NULL},
+    {"--render", TEXT, AT(const char *, render), 0, 0, NULL},
+    {"--template-file", TEXT, AT(const char *, template_file), 0, 0, NULL},
+    {"--date", TEXT, AT(const char *, date), 0, 0, NULL},
+    {"--allow-special", FLAG, AT(bool, allow_special), 0, 0, NULL},
     {"--system", TEXT, AT(const char *, system), 0, 0, NULL},
     {"--template", TEXT, AT(const char *, chat_template), 0, 0, NULL},
     {"--ignore-key", TEXTS, AT(struct option_texts, ignored_keys), 0, 0, "at most 32 of these"},

@@ -16,12 +16,13 @@ struct option_texts {
 
 struct options {
     const char *model, *prompt, *prompt_file, *ids, *logits, *perplexity, *system, *chat_template;
+    const char *render, *template_file, *date;
     int n_gen;     // -1: until the end
     int n_ctx;     // 0: not given
     int n_threads; // 0: not given
     int n_batch, n_reps;
     struct sampler_params sampling;
-    bool reference, verify, kv_f32, json, quiet;
+    bool reference, verify, kv_f32, json, quiet, allow_special;
     struct option_texts ignored_keys;
     bool tokens, info, plan, bench, chat; // modes
     bool help, version;                   // and nothing else

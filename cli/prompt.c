@@ -31,6 +31,7 @@ static int read_all(struct session *s, FILE *f, const char *name, char **text, s
 }
 
 int read_file(struct session *s, const char *path, char **text, size_t *len) {
+    if (strcmp(path, "-") == 0) return read_all(s, stdin, "standard input", text, len);
     FILE *f = fopen(path, "rb");
     if (!f) return FAIL("%s: %s", path, strerror(errno));
     int status = read_all(s, f, path, text, len);

@@ -13,7 +13,7 @@ export LC_ALL
 layers='
 test/*
 run quantize
-cli/text cli/chat cli/info cli/bench cli/perplexity
+cli/text cli/chat cli/render cli/info cli/bench cli/perplexity
 cli/modes
 cli/generate
 cli/stats cli/prompt

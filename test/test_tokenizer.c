@@ -213,6 +213,22 @@ static void check_ids(const struct vocab *v, const char *text, bool special, con
 #define IDS(...) ((const int32_t[]){__VA_ARGS__, -1})
 #define NO_IDS ((const int32_t[]){-1})
 
+/* marks: x for each byte of input. */
+static void check_marked(const struct vocab *v, const char *text, const char *marks,
+                         const int32_t *ids) {
+    struct token_list out = {0};
+    struct error err = {KQ_OK, ""};
+    bool input[32];
+    size_t n = 0;
+    for (size_t i = 0; marks[i]; i++) input[i] = marks[i] == 'x';
+    while (ids[n] >= 0) n++;
+    int failed = tokenizer_encode_marked(v->t, text, strlen(text), input, false, true, &out, &err);
+    bool same = !failed && out.n == n && memcmp(out.ids, ids, n * sizeof *ids) == 0;
+    CHECK(same, "'%s' with input %s: %zu ids expected, found %zu: %d ...", text, marks, n, out.n,
+          out.n > 0 ? out.ids[0] : -1);
+    token_list_free(&out);
+}
+
 static void test_spm(void) {
     struct vocab *v = make_spm();
     open_good(v);
@@ -234,6 +250,10 @@ static void test_spm(void) {
     check_ids(v, "<mark>ab<mark>", false, IDS(269, 268));
     check_ids(v, "<|im_end|>", true, IDS(1, 271));
     check_ids(v, "<0x41>", true, IDS(1, 259, 3 + '<', 3 + '0', 3 + 'x', 3 + '4', 3 + '1', 3 + '>'));
+    check_marked(v, "</s>", "....", IDS(2));
+    check_marked(v, "</s>", "...x", IDS(259, 3 + '<', 3 + '/', 3 + 's', 3 + '>'));
+    check_marked(v, "</s></s>", "xxxx....", IDS(259, 3 + '<', 3 + '/', 3 + 's', 3 + '>', 2));
+    check_marked(v, "<mark>", "xxxxxx", IDS(268)); // user-defined
     struct token_list out = {0};
     tokenizer_encode(v->t, "<|im_end|>", 10, false, false, &out, NULL);
     CHECK(out.n == 11, "a control token is not found where none is asked for: %zu", out.n);

@@ -3,8 +3,10 @@
 #ifndef PASS_H
 #define PASS_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
+#include "floats.h"
 #include "matmul_q.h"
 #include "plan.h"
 #include "seq.h"
@@ -12,7 +14,6 @@
 /* Tokens of one sequence that follow each other. */
 struct pass_run {
     struct seq *seq;
-    const int32_t *ids;
     int first, n, pos; // rows first .. first + n - 1 of the pass, positions from pos on
 };
 
@@ -29,12 +30,26 @@ struct pass {
     int n;              // rows at hand: tokens of the pass, of a round, or those wanted
     int n_runs;
     const struct pass_run *runs, **run_of; // run_of: of each token
+    const int32_t *ids;                    // of each token
     const int *wanted;                     // (n) rows whose logits are being made
     int round;                             // the expert at work, 0 outside of rounds
-    /* A key or value that cannot be stored: its layer + 1, 0 if there is none; and why. */
-    atomic_int bad_layer;
-    enum { NOT_FINITE, TOO_LARGE } bad_because;
+    bool gathered;                         // rows are those of a round
+    atomic_int failed;                     // pass_fail was called
+    pthread_mutex_t fault_lock;
+    struct pass_fault {
+        const char *what;
+        const struct step *step;
+        int row;
+    } fault;
 };
+
+/* Nothing may come of row i, of which `what` tells, a text that stays: "a key is not finite". The
+ * pass ends after the stage at work. For steps that would hide an infinity or a NaN (see not_finite
+ * in plan.h, too) or remember it; the others keep it, and then logits show it. */
+void pass_fail(struct pass *p, const struct step *s, int i, const char *what);
+
+/* Sets err to what the first of the tokens failed by, whichever thread met it first. -1 */
+int pass_error(const struct pass *p, struct error *err);
 
 /* Row i of value v. */
 static inline float *row(const struct pass *p, struct ref v, int i) {

@@ -50,6 +50,9 @@ struct step_kind {
     enum step_does does;
     enum step_role role;
     bool in_place; // out[0] may lie where in[0] does
+    /* Of a kind for each token that has finite results for what is not, a limit or a function that
+     * tends to one: what a pass says that fails because a row it reads is not finite. */
+    const char *not_finite;
     void (*token)(struct pass *pass, const struct step *s, int i);
     void (*group)(struct pass *pass, const struct step *s, int n); // steps s[0] .. s[n - 1]
     int (*begin_round)(struct pass *pass, const struct step *s, int round); // tokens gathered

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "floats.h"
 #include "gguf.h"
 
 #define QK_K 256 // weights in a block of a K-quant
@@ -83,18 +84,6 @@ typedef struct {
     int8_t scales[QK_K / 16];
     ggml_half d;
 } block_q6_K;
-
-static inline float float_from_bits(uint32_t bits) {
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-static inline uint32_t float_bits(float f) {
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    return bits;
-}
 
 /* Exact. Masks instead of branches, so that loops over it vectorize; a subnormal half (the scale
  * of a small K-quant block often is one) never meets a subnormal float, which is slow on some

@@ -1,14 +1,17 @@
 #include "sampler.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "floats.h"
 
 /* The order of likelihood is total: logit descending, then id ascending. What a step keeps is
  * always a prefix of this order, so nothing needs sorting: each step finds its last token. */
 struct candidate {
     double weight; // what the current step adds up
-    float logit;   // never NaN or -0
+    float logit;   // never NaN, +infinity or -0
     int32_t id;
 };
 
@@ -57,20 +60,19 @@ static double exp_nonpositive(double x) {
 
 /* Integers in the order of the floats (IEEE 754 is sign and magnitude). */
 static uint32_t sort_key(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
+    uint32_t bits = float_bits(x);
     return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
 
-static float clean_logit(float x) {
-    return x == x ? x + 0.0f : -INFINITY; // -0 + 0 is +0
+static float positive_zero(float x) {
+    return x + 0.0f; // -0 + 0 is +0
 }
 
 static void load_candidates(struct sampler *s, const float *logits, const int32_t *history,
                             size_t n_history) {
     s->n = s->n_vocab;
     for (int i = 0; i < s->n; i++) {
-        s->candidate[i] = (struct candidate){.logit = clean_logit(logits[i]), .id = i};
+        s->candidate[i] = (struct candidate){.logit = positive_zero(logits[i]), .id = i};
     }
     float penalty = s->params.repeat_penalty;
     int last_n = s->params.repeat_last_n;
@@ -79,9 +81,10 @@ static void load_candidates(struct sampler *s, const float *logits, const int32_
     for (size_t i = from; i < n_history; i++) {
         int32_t id = history[i];
         if (id < 0 || id >= s->n_vocab) continue;
-        float x = clean_logit(
-            logits[id]); // not the candidate's, so that a repeated token is penalized once
-        s->candidate[id].logit = clean_logit(x > 0 ? x / penalty : x * penalty);
+        float x = logits[id]; // not the candidate's: a repeated token is penalized once
+        if (x == -INFINITY) continue;
+        x = x > 0 ? x / penalty : x * penalty; // may overflow
+        s->candidate[id].logit = positive_zero(fminf(FLT_MAX, fmaxf(-FLT_MAX, x)));
     }
 }
 
@@ -98,8 +101,7 @@ static double weigh(struct sampler *s, float max, double temp) {
     double sum = 0, scale = 1 / temp; // finite for every float but 0
     for (int i = 0; i < s->n; i++) {
         struct candidate *c = &s->candidate[i];
-        // The likeliest is not computed: its logit, and so the difference, may be infinite.
-        c->weight = c->logit < max ? exp_nonpositive(((double)c->logit - max) * scale) : 1;
+        c->weight = exp_nonpositive(((double)c->logit - max) * scale);
         sum += c->weight;
     }
     return sum;
@@ -163,14 +165,21 @@ static int32_t draw(struct sampler *s, double sum) {
     return s->candidate[i].id;
 }
 
-int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *history,
-                     size_t n_history) {
+static int32_t pick(struct sampler *s, const float *logits, const int32_t *history,
+                    size_t n_history) {
+    if (unusable_logits(logits, s->n_vocab)) return -1;
     load_candidates(s, logits, history, n_history);
     struct candidate best = likeliest(s);
-    if (s->params.temp == 0 || best.logit == -INFINITY) return best.id;
+    if (s->params.temp == 0) return best.id;
     apply_top_k(s);
     apply_top_p_min_p(s, best.logit);
     return draw(s, weigh(s, best.logit, s->params.temp));
+}
+
+int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *history,
+                     size_t n_history) {
+    int32_t id = pick(s, logits, history, n_history);
+    return id;
 }
 
 static int check_params(const struct sampler_params *p, struct error *err) {
@@ -190,7 +199,8 @@ static int check_params(const struct sampler_params *p, struct error *err) {
 }
 
 struct sampler *sampler_open(const struct sampler_params *params, int n_vocab, struct error *err) {
-    if (check_params(params, err) != 0) return NULL;
+    int failed = check_params(params, err);
+    if (failed) return NULL;
     if (n_vocab < 1) {
         error_set(err, KQ_BAD_ARGUMENT, "sampler: expected a vocabulary, found %d tokens", n_vocab);
         return NULL;

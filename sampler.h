@@ -29,9 +29,9 @@ struct sampler *sampler_open(const struct sampler_params *params, int n_vocab, s
 void sampler_close(struct sampler *s); // NULL is fine
 
 /* The next token, 0..n_vocab-1, for logits[n_vocab] after the tokens history[n_history] (ids out
- * of range are skipped; NULL if n_history is 0). Of equal logits the lower id counts as likelier.
- * NaN is -infinity; if nothing else is there, the token is 0. With temp > 0 each call with a finite
- * logit uses up one number of the generator. */
+ * of range are skipped; NULL if n_history is 0). Of equal logits the lower id counts as likelier,
+ * -infinity is never picked. -1 if a logit is NaN or +infinity, or none is finite: that is no
+ * answer of a model. Otherwise each call with temp > 0 uses up one number of the generator. */
 int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *history,
                      size_t n_history);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "array.h"
+#include "floats.h"
 #include "pretokenize.h"
 #include "string_index.h"
 #include "utf8.h"
@@ -94,9 +95,7 @@ static int load_types(struct tokenizer *t, const struct gguf *g, struct error *e
 
 /* Floats compare like these integers, higher scores first. */
 static uint32_t score_order(float score) {
-    uint32_t bits;
-    score += 0.0f; // -0 is 0
-    memcpy(&bits, &score, sizeof bits);
+    uint32_t bits = float_bits(score + 0.0f); // -0 + 0 is +0
     return bits >> 31 ? bits : ~(bits | 0x80000000);
 }
 

@@ -27,7 +27,9 @@ struct transformer {
     size_t work_floats;
     int *wanted, n_wanted;      // (n_batch) rows whose logits may be asked for
     int *first_of_run;          // (n_batch) index of each run's first in wanted
+    int32_t *ids;               // (n_batch)
     int logits_first, n_logits; // those made: of wanted[logits_first] and those behind it; 0: none
+    int unusable[LOGITS_ROWS];  // unusable_logits() of each of them
 };
 
 /* ---- running stages -------------------------------------------------------------------------- */
@@ -38,18 +40,34 @@ struct token_job {
     int n;
 };
 
+static bool reads_finite(const struct pass *p, const struct step *s, int i) {
+    for (int k = 0; k < STEP_INS && s->in[k].id; k++) {
+        if (!all_finite(row(p, s->in[k], i), s->in[k].n)) return false;
+    }
+    return true;
+}
+
 static void run_tokens(void *arg, long begin, long end, int thread) {
     (void)thread;
     const struct token_job *job = arg;
     for (long i = begin; i < end; i++) {
         for (int k = 0; k < job->n; k++) {
-            job->steps[k].kind->token(job->pass, &job->steps[k], (int)i);
+            const struct step *s = &job->steps[k];
+            if (s->kind->not_finite && !reads_finite(job->pass, s, (int)i)) {
+                pass_fail(job->pass, s, (int)i, s->kind->not_finite);
+            }
+            s->kind->token(job->pass, s, (int)i);
         }
     }
 }
 
 static bool is_stopped(const struct transformer *t) {
     return t->p.stop && atomic_load_explicit(t->p.stop, memory_order_relaxed);
+}
+
+/* What is computed from now on would be in vain. */
+static bool must_end(const struct transformer *t) {
+    return is_stopped(t) || t->mm.failed || atomic_load(&t->pass.failed);
 }
 
 /* A check: what nobody reads any more becomes NaN. */
@@ -70,21 +88,23 @@ static void run_rounds(struct transformer *t, const struct step *s) {
     struct pass *p = &t->pass;
     const struct step *last = &t->plan->steps[t->plan->stages[s->rounds_end].first];
     int n = p->n;
-    for (int round = 0; round < s->n_rounds && !is_stopped(t); round++) {
+    for (int round = 0; round < s->n_rounds && !must_end(t); round++) {
         int mine = s->kind->begin_round(p, s, round);
         if (mine == 0) continue;
         p->round = round;
         p->n = mine;
+        p->gathered = true;
         run_stages(t, s->stage + 1, s->rounds_end);
+        p->gathered = false;
         p->n = n;
-        last->kind->group(p, last, 1);
+        if (!must_end(t)) last->kind->group(p, last, 1);
     }
     p->round = 0;
 }
 
 static void run_stages(struct transformer *t, int begin, int end) {
     struct pass *p = &t->pass;
-    for (int i = begin; i < end && !is_stopped(t); i++) {
+    for (int i = begin; i < end && !must_end(t); i++) {
         const struct stage *stage = &t->plan->stages[i];
         const struct step *s = &t->plan->steps[stage->first];
         if (stage->does == EACH_TOKEN) {
@@ -108,7 +128,7 @@ static int result(const struct transformer *t, struct error *err) {
         return error_set(err, KQ_NO_MEMORY,
                          "out of memory for a tensor's float32 copy (--reference)");
     }
-    return 0;
+    return atomic_load(&t->pass.failed) ? pass_error(&t->pass, err) : 0;
 }
 
 /* ---- a pass ---------------------------------------------------------------------------------- */
@@ -119,18 +139,21 @@ static void list_tokens(struct transformer *t, const struct run *runs, int n_run
     p->n_runs = n_runs;
     for (int r = 0; r < n_runs; r++) {
         const struct run *run = &runs[r];
-        t->runs[r] = (struct pass_run){run->seq, run->ids, p->n, run->n, run->seq->length};
+        t->runs[r] = (struct pass_run){run->seq, p->n, run->n, run->seq->length};
         t->first_of_run[r] = t->n_wanted;
         for (int i = 0; i < run->n; i++) {
             if (i >= run->n - run->n_logits) t->wanted[t->n_wanted++] = p->n;
+            t->ids[p->n] = run->ids[i];
             t->run_of[p->n++] = &t->runs[r];
         }
     }
 }
 
-int transformer_eval(struct transformer *t, const struct run *runs, int n_runs, struct error *err) {
-    t->n_logits = t->n_wanted = 0;
+static int eval(struct transformer *t, const struct run *runs, int n_runs, struct error *err) {
+    t->n_logits = 0;
     list_tokens(t, runs, n_runs);
+    t->pass.fault.what = NULL;
+    atomic_store(&t->pass.failed, 0);
     run_stages(t, 0, t->plan->first_wanted);
     int failed = result(t, err);
     for (int r = 0; r < n_runs; r++) {
@@ -146,26 +169,47 @@ int transformer_eval(struct transformer *t, const struct run *runs, int n_runs, 
     return failed;
 }
 
-/* Who wants the logits of many tokens asks for one after the other: they are made in batches. */
+int transformer_eval(struct transformer *t, const struct run *runs, int n_runs, struct error *err) {
+    int failed = eval(t, runs, n_runs, err);
+    return failed;
+}
+
+/* Who wants the logits of many tokens asks for one after the other: they are made in batches, but
+ * only those that are asked for have to be usable. */
 static int make_logits(struct transformer *t, int first, struct error *err) {
     struct pass *p = &t->pass;
     int n = p->n, left = t->n_wanted - first;
     p->wanted = t->wanted + first;
     p->n = left < LOGITS_ROWS ? left : LOGITS_ROWS;
-    run_stages(t, t->plan->first_wanted, t->plan->n_stages);
-    t->logits_first = first;
-    t->n_logits = p->n;
-    p->n = n;
-    if (result(t, err) == 0) return 0;
     t->n_logits = 0;
-    return -1;
+    run_stages(t, t->plan->first_wanted, t->plan->n_stages);
+    int failed = result(t, err), n_made = p->n;
+    p->n = n;
+    if (failed) return -1;
+    for (int j = 0; j < n_made; j++) {
+        struct ref v = ref_of(t->plan->logits);
+        t->unusable[j] = unusable_logits(row(p, v, j), v.n);
+    }
+    t->logits_first = first;
+    t->n_logits = n_made;
+    return 0;
+}
+
+static const float *logits_at(struct transformer *t, int at, struct error *err) {
+    struct ref v = ref_of(t->plan->logits);
+    bool made = at >= t->logits_first && at < t->logits_first + t->n_logits;
+    if (!made && make_logits(t, at, err) < 0) return NULL;
+    int j = at - t->logits_first, i = t->wanted[at];
+    if (t->unusable[j] == 0) return row(&t->pass, v, j);
+    error_set(err, KQ_NOT_FINITE,
+              "the logits after token %d (id %d) are no finite numbers (NaN or infinite: %d of %d)",
+              position(&t->pass, i) + 1, (int)t->ids[i], t->unusable[j], v.n);
+    return NULL;
 }
 
 const float *transformer_logits(struct transformer *t, int run, int i, struct error *err) {
-    int at = t->first_of_run[run] + i;
-    bool made = at >= t->logits_first && at < t->logits_first + t->n_logits;
-    if (!made && make_logits(t, at, err) < 0) return NULL;
-    return row(&t->pass, ref_of(t->plan->logits), at - t->logits_first);
+    const float *logits = logits_at(t, t->first_of_run[run] + i, err);
+    return logits;
 }
 
 /* ---- open, close ----------------------------------------------------------------------------- */
@@ -208,7 +252,8 @@ static bool allocate_lists(struct transformer *t) {
     t->run_of = calloc(n, sizeof *t->run_of);
     t->wanted = calloc(n, sizeof *t->wanted);
     t->first_of_run = calloc(n, sizeof *t->first_of_run);
-    return t->at && t->runs && t->run_of && t->wanted && t->first_of_run;
+    t->ids = calloc(n, sizeof *t->ids);
+    return t->at && t->runs && t->run_of && t->wanted && t->first_of_run && t->ids;
 }
 
 static int allocate(struct transformer *t, struct error *err) {
@@ -261,7 +306,9 @@ struct transformer *transformer_open(const struct model *m, const struct transfo
                             .kv_f32 = t->p.kv_f32,
                             .at = t->at,
                             .runs = t->runs,
-                            .run_of = t->run_of};
+                            .run_of = t->run_of,
+                            .ids = t->ids,
+                            .fault_lock = PTHREAD_MUTEX_INITIALIZER};
     return t;
 }
 
@@ -273,6 +320,7 @@ void transformer_close(struct transformer *t) {
     free(t->run_of);
     free(t->wanted);
     free(t->first_of_run);
+    free(t->ids);
     free(t->block);
     free(t->work);
     free(t);

@@ -22,7 +22,8 @@ struct transformer_params {
 
 struct transformer;
 
-/* m must outlive it. NULL and err if memory is short. One pass at a time. */
+/* m must outlive it. NULL and err if memory is short. One pass at a time; by a thread with whatever
+ * floating-point state, which finds it as it was. */
 struct transformer *transformer_open(const struct model *m, const struct transformer_params *params,
                                      struct error *err);
 void transformer_close(struct transformer *t); // NULL is fine
@@ -41,11 +42,14 @@ struct run {
 
 /* Runs at most n_batch tokens of sequences that differ and have room for them. After a failure
  * every sequence is as long as it was, or shorter where it cannot go back so little (seq_rewind).
- */
+ * KQ_INTERRUPTED; KQ_NO_MEMORY (the reference path); KQ_NOT_FINITE if a layer computed an infinity
+ * or a NaN that would not show in logits, or a key or value that its cache cannot hold: the message
+ * says which layer, and counts tokens from 1. */
 int transformer_eval(struct transformer *t, const struct run *runs, int n_runs, struct error *err);
 
 /* The logits after token n - n_logits + i of that run of the last pass: n_vocab floats, valid until
- * the next call. NULL and err if it was interrupted, or the reference path ran out of memory. */
+ * the next call. NULL and err if that was interrupted, the reference path ran out of memory, or no
+ * token may be chosen by them: KQ_NOT_FINITE if one is NaN or +infinity, or none is finite. */
 const float *transformer_logits(struct transformer *t, int run, int i, struct error *err);
 
 /* Memory: what was allocated besides sequences; and the largest float32 copy of a tensor that the

@@ -151,6 +151,12 @@ static int answer(struct chat *c) {
     s->tokens = prompt;
     status = check_prompt(s);
     if (status == 0) status = generate_answer(c);
+    if (status && s->err.status == KQ_NOT_FINITE && c->terminal) {
+        drop_message(c); // another one may not meet the same weights
+        rewind_to(s, 0); // a recurrent state may not be finite any more
+        fputs("(no answer; the message is forgotten)\n", stderr);
+        return 0;
+    }
     if (status || (was_interrupted(s) && !c->terminal)) return EXIT_FAILED;
     if (s->context_full) {
         say("the context of %d tokens is full: /reset begins a new conversation, -c N makes room "

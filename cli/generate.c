@@ -1,5 +1,7 @@
 #include "generate.h"
 
+#include <assert.h>
+
 #include "../hash.h"
 #include "stats.h"
 
@@ -47,6 +49,7 @@ int generate(struct session *s, int n_gen, struct token_stream *stream, const fl
     for (int n = 0; status == 0 && (n_gen < 0 || n < n_gen); n++) {
         s->logits_hash = fnv1a(s->logits_hash, logits, row);
         int32_t id = sampler_pick(s->sampler, logits, s->tokens.ids, s->tokens.n);
+        assert(id >= 0); // logits_of gives none that the sampler refuses
         if (s->tokenizer && tokenizer_is_eog(s->tokenizer, id)) break;
         s->tokens.ids[s->tokens.n++] = id;
         status = print_token(s, stream, id);

@@ -41,9 +41,9 @@ static int score_batch(struct session *s, const int32_t *ids, int begin, int n, 
         int status = logits_of(s, i, &logits);
         if (status) return status;
         double nll = surprise(logits, s->model.n_vocab, ids[begin + i + 1]);
-        if (!isfinite(nll)) {
-            return FAIL("chunk %zu: the logits after token %d are no finite numbers",
-                        sc->n_chunks + 1, begin + i + 1);
+        if (!isfinite(nll)) { // the logit of this token is -infinity, which the others may have
+            return FAIL("%s: token %d (id %d) is impossible after those before it", s->where,
+                        begin + i + 2, (int)ids[begin + i + 1]);
         }
         sc->sum += nll;
         sc->sum_of_squares += nll * nll;
@@ -53,6 +53,7 @@ static int score_batch(struct session *s, const int32_t *ids, int begin, int n, 
 }
 
 static int score_chunk(struct session *s, const int32_t *ids, struct score *sc) {
+    snprintf(s->where, sizeof s->where, "chunk %zu", sc->n_chunks + 1);
     rewind_to(s, 0);
     while (n_past(s) < s->n_ctx) {
         int begin = n_past(s), n = s->n_ctx - begin;

@@ -12,7 +12,7 @@
 
 int failed(const struct session *s, const char *name) {
     if (was_interrupted(s)) return EXIT_FAILED;
-    return name ? FAIL("%s: %s", name, s->err.text) : FAIL("%s", s->err.text);
+    return name && *name ? FAIL("%s: %s", name, s->err.text) : FAIL("%s", s->err.text);
 }
 
 bool stop_asked(const struct session *s) {
@@ -139,17 +139,17 @@ int n_past(const struct session *s) {
 
 int forward(struct session *s, const int32_t *ids, int n) {
     struct run run = {s->main.seq, ids, n, n}, again = {s->reference.seq, ids, n, n};
-    if (transformer_eval(s->main.transformer, &run, 1, &s->err) < 0) return failed(s, NULL);
+    if (transformer_eval(s->main.transformer, &run, 1, &s->err) < 0) return failed(s, s->where);
     if (!s->reference.seq) return 0;
     if (transformer_eval(s->reference.transformer, &again, 1, &s->err) == 0) return 0;
     seq_rewind(s->main.seq, s->reference.seq->length);
-    return failed(s, NULL);
+    return failed(s, s->where);
 }
 
 /* --verify: the reference's logits for the same token must be the same bits. */
 static int compare(struct session *s, int i, const float *logits) {
     const float *expected = transformer_logits(s->reference.transformer, 0, i, &s->err);
-    if (!expected) return failed(s, NULL);
+    if (!expected) return failed(s, "--verify, the reference");
     for (int k = 0; k < s->model.n_vocab; k++) {
         if (memcmp(&logits[k], &expected[k], sizeof *logits) != 0) {
             return FAIL("--verify: position %d, logit %d is %.9g, the reference gives %.9g",
@@ -161,7 +161,7 @@ static int compare(struct session *s, int i, const float *logits) {
 
 int logits_of(struct session *s, int i, const float **logits) {
     *logits = transformer_logits(s->main.transformer, 0, i, &s->err);
-    if (!*logits) return failed(s, NULL);
+    if (!*logits) return failed(s, s->where);
     if (s->reference.transformer) {
         int status = compare(s, i, *logits);
         if (status) return status;

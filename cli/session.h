@@ -35,13 +35,14 @@ struct session {
     bool context_full;         // and so generation ended
     FILE *logits_file;
     uint64_t logits_hash;
+    char where[32]; // in front of what is said of a pass that failed, may be empty
     double start, load_s, prompt_s, gen_s;
     size_t anon_bytes; // largest seen
     struct error err;
 };
 
-/* Says what s->err holds, behind "NAME: " unless the name is NULL, and gives EXIT_FAILED. Of an
- * interruption nothing is said. */
+/* Says what s->err holds, behind "NAME: " unless the name is NULL or empty, and gives EXIT_FAILED.
+ * Of an interruption nothing is said. */
 int failed(const struct session *s, const char *name);
 
 bool stop_asked(const struct session *s);

@@ -76,6 +76,6 @@ int run_text(struct session *s) {
         say("the context of %d tokens is full: -c N makes room for more", s->n_ctx);
     }
     if (!o->quiet && ended && !printed) print_stats(s);
-    if (o->json) print_json(s);
+    if (o->json && ended) print_json(s);
     return status;
 }

@@ -142,7 +142,8 @@ static void rms_norm(float *y, const float *x, const float *w, int n, float eps)
         vf v = load_part(x + i, n - i);
         squares = vf_fma(v, v, squares);
     }
-    vf scale = vf_set1(1.0f / sqrtf(vf_sum(squares) / (float)n + eps));
+    float mean = vf_sum(squares) / (float)n + eps;
+    vf scale = vf_set1(mean < INFINITY ? 1.0f / sqrtf(mean) : NAN); // no zeros by an overflow
     for (int i = 0; i < n; i += LANES) {
         vf v = vf_mul(load_part(x + i, n - i), scale);
         store_part(y + i, n - i, w ? vf_mul(v, load_part(w + i, n - i)) : v);

@@ -25,7 +25,8 @@ static void like_token(struct pass *p, const struct step *s, int i) {
     float *y = row(p, s->out[0], i);
     int n = s->in[0].n;
     float target = sqrtf(sum_of_squares(row(p, s->in[1], i), n, 0));
-    float by = target / sqrtf(sum_of_squares(x, n, 0));
+    float length = sqrtf(sum_of_squares(x, n, 0));
+    float by = length < INFINITY ? target / length : NAN; // no zeros by an overflow
     for (int k = 0; k < n; k++) y[k] = x[k] * by;
 }
 

@@ -35,12 +35,28 @@ static void put(const void *base, size_t i, float x, bool f16) {
     }
 }
 
+/* Are the n numbers of row i finite, also once they are in the cache? */
+static bool fits_cache(struct pass *p, const struct step *s, int i, const float *x, int n,
+                       const char *not_finite, const char *too_large) {
+    if (all_below(x, n, p->kv_f32 ? INFINITE_BITS : INFINITE_HALF_BITS)) return true;
+    pass_fail(p, s, i, all_finite(x, n) ? too_large : not_finite);
+    return false;
+}
+
+/* Only what is finite enters the cache: sums over positions take in neighbours with a weight of 0,
+ * and 0 times a NaN that a failed pass has left there would be NaN. */
 static void remember_token(struct pass *p, const struct step *s, int i) {
     const struct remember_args *a = s->args;
     const struct remembered *m = &p->run_of[i]->seq->memory[s->memory];
     size_t slot = (size_t)position(p, i) % (size_t)m->n_slots;
     const float *k = row(p, s->in[0], i), *v = a->latent ? NULL : row(p, s->in[1], i);
     size_t dim_k = (size_t)a->dim_k;
+    if (!fits_cache(p, s, i, k, s->in[0].n, "a key is not finite",
+                    "a key is too large for an f16 cache, --kv f32 has room for it") ||
+        (v && !fits_cache(p, s, i, v, s->in[1].n, "a value is not finite",
+                          "a value is too large for an f16 cache, --kv f32 has room for it"))) {
+        return;
+    }
     for (int h = 0; h < a->n_heads; h++) {
         struct kv_head kv = head_of(p, a, m, h);
         size_t group = slot / LANES * LANES * dim_k + slot % LANES;
@@ -159,6 +175,9 @@ static void attend_tile(struct pass *p, const struct step *st, const struct pass
         head[i] = head_kv * group + (first_query + i) % group;
         q[i] = row(p, st->in[0], r->first + token[i]) + head[i] * kept->dim_k;
         out[i] = work + ATTN_QUERIES * stride + (size_t)i * out_stride(kept);
+        if (!all_finite(q[i], kept->dim_k)) { // a cap of scores would hide it
+            pass_fail(p, st, r->first + token[i], "a query is not finite");
+        }
     }
     p->ops->attn_scores(work, stride, q, n_q, &kv, begin, n, a->scale);
     for (int i = 0; i < n_q; i++) {

@@ -136,8 +136,11 @@ static void clamp_token(struct pass *p, const struct step *s, int i) {
     }
 }
 
-static const struct step_kind clamp_kind = {
-    .name = "clamp", .does = EACH_TOKEN, .in_place = true, .token = clamp_token};
+static const struct step_kind clamp_kind = {.name = "clamp",
+                                            .does = EACH_TOKEN,
+                                            .in_place = true,
+                                            .not_finite = "a number that has limits is not finite",
+                                            .token = clamp_token};
 
 value clamped(value x, float least, float most) {
     struct clamp_args *a = plan_keep(x.p, 1, sizeof *a);
@@ -237,9 +240,19 @@ value join(value x, value y) {
 
 /* ---- functions ------------------------------------------------------------------------------- */
 
+/* An infinity stays one: it comes of a broken weight or of an overflow, and the cap would make it a
+ * number like any other. */
 static void softcap_token(struct pass *p, const struct step *s, int i) {
     const struct number_args *a = s->args;
-    p->ops->softcap(row_copied(p, s, i), s->in[0].n, a->by);
+    float *x = row_copied(p, s, i);
+    int n = s->in[0].n;
+    if (all_finite(x, n)) {
+        p->ops->softcap(x, n, a->by);
+        return;
+    }
+    for (int k = 0; k < n; k++) {
+        if (all_finite(x + k, 1)) p->ops->softcap(x + k, 1, a->by);
+    }
 }
 
 static const struct step_kind softcap_kind = {
@@ -264,8 +277,11 @@ static void act_token(struct pass *p, const struct step *s, int i) {
     functions[a->f](y, x, s->in[0].n);
 }
 
-static const struct step_kind act_kind = {
-    .name = "act", .does = EACH_TOKEN, .in_place = true, .token = act_token};
+static const struct step_kind act_kind = {.name = "act",
+                                          .does = EACH_TOKEN,
+                                          .in_place = true,
+                                          .not_finite = "the argument of a function is not finite",
+                                          .token = act_token};
 
 value act(value x, enum function f) {
     struct act_args *a = plan_keep(x.p, 1, sizeof *a);
@@ -279,8 +295,12 @@ static void relu2_token(struct pass *p, const struct step *s, int i) {
     for (int k = 0; k < s->in[0].n; k++) y[k] = x[k] <= 0 ? 0 : x[k] * x[k]; // a NaN stays
 }
 
-static const struct step_kind relu2_kind = {
-    .name = "relu2", .does = EACH_TOKEN, .in_place = true, .token = relu2_token};
+static const struct step_kind relu2_kind = {.name = "relu2",
+                                            .does = EACH_TOKEN,
+                                            .in_place = true,
+                                            .not_finite =
+                                                "the argument of a function is not finite",
+                                            .token = relu2_token};
 
 value relu_squared(value x) {
     return step_makes_like(plan_step(x.p, &relu2_kind, x, NULL), x);
@@ -310,8 +330,11 @@ static void glu_token(struct pass *p, const struct step *s, int i) {
     }
 }
 
-static const struct step_kind glu_kind = {
-    .name = "glu", .does = EACH_TOKEN, .in_place = true, .token = glu_token};
+static const struct step_kind glu_kind = {.name = "glu",
+                                          .does = EACH_TOKEN,
+                                          .in_place = true,
+                                          .not_finite = "a gate of the feed-forward is not finite",
+                                          .token = glu_token};
 
 value glu(value gate, value up, enum activation act) {
     same_width("a gate", gate, up);

@@ -11,10 +11,8 @@ struct embed_args {
 
 static void embed_token(struct pass *p, const struct step *s, int i) {
     const struct embed_args *a = s->args;
-    const struct pass_run *run = p->run_of[i];
-    size_t id = (size_t)run->ids[i - run->first];
     float *y = row(p, s->out[0], i);
-    dequantize_row(a->w.type, a->w.data + id * a->w.row_bytes, y, a->w.n_cols);
+    dequantize_row(a->w.type, a->w.data + (size_t)p->ids[i] * a->w.row_bytes, y, a->w.n_cols);
     for (int64_t k = 0; a->scale != 1 && k < a->w.n_cols; k++) y[k] *= a->scale;
 }
 

@@ -8,7 +8,7 @@
 #include "../round.h"
 
 #define MAX_GROUPS 64
-#define NO_EXPERT (-1) // in the place of an id
+#define NO_EXPERT INT32_MIN // in the place of an id
 
 /* ---- choose ---------------------------------------------------------------------------------- */
 
@@ -25,7 +25,7 @@ static int32_t *ids_of(const struct pass *p, struct ref v, int i) {
 }
 
 /* Logits become scores; by[e] is what expert e is chosen by, never -infinity, which is left for
- * those that are out. A NaN comes first, so that it is seen in the results. */
+ * those that are out. What is NaN becomes infinite, as each expert may be taken once only. */
 static void score(const struct pass *p, const struct choose_args *a, float *scores, float *by) {
     const struct gating *g = &a->g;
     memcpy(by, scores, (size_t)a->n * sizeof *by);
@@ -111,12 +111,17 @@ static void weigh(const struct pass *p, const struct choose_args *a, const int32
     }
 }
 
+/* A logit of -infinity means "not this one"; others that are not finite end the pass. */
 static void choose_token(struct pass *p, const struct step *s, int i) {
     const struct choose_args *a = s->args;
     float *scores = row_copied(p, s, i), *weights = row(p, s->out[2], i),
           *by = row(p, s->out[3], i);
     int32_t *ids = ids_of(p, s->out[1], i);
+    bool usable = unusable_logits(scores, a->n) == 0;
     score(p, a, scores, by);
+    if (!usable || unusable_logits(by, a->n) > 0) {
+        pass_fail(p, s, i, "the router gives no finite numbers");
+    }
     if (a->g.n_groups > 1) leave_groups(a, by);
     take(a, scores, by, ids, weights);
     weigh(p, a, ids, weights);

@@ -51,7 +51,8 @@ static const double *frequencies(struct plan *p, const struct rope *r, const flo
     double *inv_freq = plan_keep(p, (size_t)r->n_dims / 2 + 1, sizeof *inv_freq);
     double scale = frequency_scale(r);
     for (int i = 0; i < r->n_dims / 2; i++) {
-        double f = pow((double)r->base, -2.0 * i / r->n_dims) / (factors ? (double)factors[i] : 1);
+        double factor = factors ? (double)factors[i] : 1;
+        double f = pow((double)r->base, -2.0 * i / r->n_dims) / (isfinite(factor) ? factor : NAN);
         double kept = r->scaling == ROPE_YARN ? yarn_ramp(r, i) : 0;
         inv_freq[i] = f * (scale * (1 - kept) + kept);
     }

@@ -37,31 +37,55 @@ static inline void check_refused(struct gguf_build *b, const char *expected) {
 
 enum { N_TOKENS = 9, N_CTX = 16 };
 
-/* N_TOKENS rows of logits, or NULL after a failed CHECK. */
-static inline float *logits_with(const struct model *m, const struct isa *isa, int n_threads,
-                                 int n_batch, bool reference) {
-    struct error err = {KQ_OK, ""};
-    struct threads *threads = threads_open(n_threads, &err);
-    struct transformer_params p = {
-        .isa = isa, .threads = threads, .reference = reference, .n_batch = n_batch};
+/* How a model is run. */
+struct way {
+    const struct isa *isa;
+    int n_threads, n_batch;
+    bool reference, kv_f32;
+};
+
+/* N_TOKENS rows of logits. NULL and err if not all of them are finite numbers, or after a failed
+ * CHECK. */
+static inline float *try_logits(const struct model *m, const struct way *w, struct error *err) {
+    *err = (struct error){KQ_OK, ""};
+    struct threads *threads = threads_open(w->n_threads, err);
+    struct transformer_params p = {.isa = w->isa,
+                                   .threads = threads,
+                                   .reference = w->reference,
+                                   .kv_f32 = w->kv_f32,
+                                   .n_batch = w->n_batch};
     struct engine e = {0};
-    if (threads) e = engine_open(m, &p, N_CTX, &err);
-    CHECK(e.t, "\"%s\"", err.text);
+    if (threads) e = engine_open(m, &p, N_CTX, err);
+    CHECK(e.t, "\"%s\"", err->text);
     size_t n_vocab = (size_t)m->n_vocab;
     float *rows = e.t ? calloc(N_TOKENS * n_vocab, sizeof *rows) : NULL;
-    for (int pos = 0; rows && pos < N_TOKENS; pos += n_batch) {
+    bool ok = rows != NULL;
+    for (int pos = 0; ok && pos < N_TOKENS; pos += w->n_batch) {
         int32_t ids[N_TOKENS];
-        int n = N_TOKENS - pos < n_batch ? N_TOKENS - pos : n_batch;
+        int n = N_TOKENS - pos < w->n_batch ? N_TOKENS - pos : w->n_batch;
         for (int i = 0; i < n; i++) ids[i] = (pos + i) * 7 % m->n_vocab;
-        CHECK(engine_feed(&e, ids, n, pos, &err) == 0, "\"%s\"", err.text);
-        for (int i = 0; i < n; i++) {
-            const float *logits = engine_logits(&e, i, &err);
-            CHECK(logits, "\"%s\"", err.text);
-            if (logits) memcpy(rows + (size_t)(pos + i) * n_vocab, logits, n_vocab * 4);
+        ok = engine_feed(&e, ids, n, pos, err) == 0;
+        for (int i = 0; ok && i < n; i++) {
+            const float *logits = engine_logits(&e, i, err);
+            ok = logits != NULL;
+            if (ok) memcpy(rows + (size_t)(pos + i) * n_vocab, logits, n_vocab * 4);
         }
+        CHECK(ok || err->status == KQ_NOT_FINITE, "\"%s\"", err->text);
     }
     engine_close(&e);
     threads_close(threads);
+    if (ok) return rows;
+    free(rows);
+    return NULL;
+}
+
+/* The same for a model whose logits are finite. */
+static inline float *logits_with(const struct model *m, const struct isa *isa, int n_threads,
+                                 int n_batch, bool reference) {
+    struct error err;
+    struct way w = {isa, n_threads, n_batch, reference, false};
+    float *rows = try_logits(m, &w, &err);
+    CHECK(rows, "\"%s\"", err.text);
     return rows;
 }
 
@@ -72,14 +96,20 @@ struct opened {
     bool ok;
 };
 
-/* Frees b; the model must open. */
-static inline struct opened open_built(struct gguf_build *b, const char *what) {
+/* The model must open. */
+static inline struct opened open_kept(const struct gguf_build *b, const char *what) {
     struct opened o = {0};
     struct error err = {KQ_OK, ""};
     size_t size;
     o.file = build_file(b, &size);
     o.ok = gguf_parse(&o.g, o.file, size, &err) == 0 && model_open(&o.m, &o.g, NULL, &err) == 0;
     CHECK(o.ok, "%s: \"%s\"", what, err.text);
+    return o;
+}
+
+/* Frees b. */
+static inline struct opened open_built(struct gguf_build *b, const char *what) {
+    struct opened o = open_kept(b, what);
     build_free(b);
     return o;
 }
@@ -90,20 +120,25 @@ static inline void close_opened(struct opened *o) {
     free(o->file);
 }
 
-/* The model runs, and every instruction set, batch and the reference path give these bits. */
+/* The model runs, and every instruction set, batch and the reference path give these bits. Unless
+ * `finite`, it may do no more than stop at what is not: then every way must. */
 static inline float *run_every_way(struct gguf_build *b, const char *what, bool finite) {
     struct opened o = open_built(b, what);
-    float *rows = o.ok ? logits_with(&o.m, isa_best(), 1, 1, false) : NULL;
-    size_t n = rows ? N_TOKENS * (size_t)o.m.n_vocab : 0;
-    for (size_t i = 0; finite && i < n; i++) {
+    struct error err = {KQ_OK, ""};
+    struct way plainest = {isa_best(), 1, 1, false, false};
+    float *rows = o.ok ? try_logits(&o.m, &plainest, &err) : NULL;
+    CHECK(rows || !finite || !o.ok, "%s: \"%s\"", what, err.text);
+    size_t n = N_TOKENS * (size_t)o.m.n_vocab;
+    for (size_t i = 0; rows && finite && i < n; i++) {
         CHECK(isfinite(rows[i]), "%s: logit %zu is %g", what, i, (double)rows[i]);
     }
-    for (int i = 0; rows && isa_all[i]; i++) {
+    for (int i = 0; o.ok && isa_all[i]; i++) {
         if (!isa_all[i]->usable()) continue;
         for (int way = 0; way < 4; way += finite ? 1 : 3) {
-            float *again = logits_with(&o.m, isa_all[i], 1 + way % 2, way < 2 ? 5 : 1, way % 2);
-            bool same = again && memcmp(again, rows, n * sizeof *rows) == 0;
-            CHECK(same || !finite, "%s: %s, way %d differs", what, isa_all[i]->name, way);
+            struct way w = {isa_all[i], 1 + way % 2, way < 2 ? 5 : 1, way % 2, false};
+            float *again = try_logits(&o.m, &w, &err);
+            bool same = rows && again ? memcmp(again, rows, n * sizeof *rows) == 0 : rows == again;
+            CHECK(same, "%s: %s, way %d differs %s", what, isa_all[i]->name, way, err.text);
             free(again);
         }
     }

@@ -4,7 +4,6 @@
  *   test_families DIR   writes one small valid model per family there, for the fuzzer */
 #include "changed_model.h"
 #include "plan.h"
-#include "sampler.h"
 
 /* ---- odd but legal --------------------------------------------------------------------------- */
 
@@ -463,63 +462,7 @@ static void test_layers(void) {
     }
 }
 
-/* ---- weights that are no numbers ------------------------------------------------------------- */
-
-/* Whatever the logits are, a token comes out. */
-static void check_generation(const float *rows, int n_vocab, const char *what) {
-    struct error err;
-    for (int temp = 0; temp < 2; temp++) {
-        struct sampler_params p = {
-            .repeat_penalty = 1.1f, .repeat_last_n = 64, .top_p = 0.9f, .temp = (float)temp};
-        struct sampler *s = sampler_open(&p, n_vocab, &err);
-        int32_t history[N_TOKENS] = {0};
-        for (size_t i = 0; s && rows && i < N_TOKENS; i++) {
-            int32_t id = sampler_pick(s, rows + i * (size_t)n_vocab, history, i);
-            CHECK(id >= 0 && id < n_vocab, "%s: token %d", what, id);
-            history[i] = id;
-        }
-        sampler_close(s);
-    }
-}
-
-static void test_weights_that_are_no_numbers(void) {
-    static const float values[] = {NAN, -NAN, INFINITY, -INFINITY, 3e38f, 1e-40f, -0.0f};
-    struct tiny t = tiny_family("qwen3moe");
-    struct gguf_build all = tiny_build(&t);
-    for (size_t i = 0; i < all.n_tensors; i++) {
-        for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
-            struct gguf_build b = tiny_build(&t);
-            struct build_tensor *tensor = &b.tensors[i];
-            for (size_t k = 0; k < tensor->data.len; k += v % 2 ? 4 : 28) { // all, or some
-                memcpy(tensor->data.data + k, &values[v], 4);
-            }
-            float *rows = run_every_way(&b, all.tensors[i].name, false);
-            check_generation(rows, t.n_vocab, all.tensors[i].name);
-            free(rows);
-        }
-    }
-    build_free(&all);
-}
-
-/* Scales of quantized blocks: NaN, infinity, the largest, subnormal. */
-static void test_scales_that_are_no_numbers(void) {
-    static const ggml_half scales[] = {0x7e00, 0xfe01, 0x7c00, 0xfc00, 0x7bff, 0x0001, 0x8000};
-    static const uint32_t types[] = {GGML_TYPE_Q8_0, GGML_TYPE_Q5_1, GGML_TYPE_Q4_K,
-                                     GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_F16};
-    for (size_t i = 0; i < 6 * 7; i++) {
-        struct tiny t = {"llama", 5, 1, 256, 2, 1, 16, 16, 256, .type = types[i / 7], .seed = 3};
-        struct gguf_build b = tiny_build(&t);
-        const struct ggml_type_info *info = ggml_type_info(t.type);
-        struct build_tensor *w = build_find_tensor(&b, "blk.0.ffn_gate.weight");
-        size_t at = t.type == GGML_TYPE_Q6_K ? (size_t)info->block_bytes - 2 : 0;
-        for (; at < w->data.len; at += 3 * (size_t)info->block_bytes) {
-            memcpy(w->data.data + at, &scales[i % 7], 2);
-        }
-        float *rows = run_every_way(&b, info->name, false);
-        check_generation(rows, t.n_vocab, info->name);
-        free(rows);
-    }
-}
+/* ---- numbers at the edge --------------------------------------------------------------------- */
 
 /* Settings at the edge of what floats can hold. */
 static void test_extreme_numbers(void) {
@@ -549,9 +492,7 @@ static void test_extreme_numbers(void) {
         for (int yarn = 0; yarn < 2; yarn++) {
             struct gguf_build b = with(&t, extremes[i].key, &extremes[i]);
             if (yarn) build_str(&b, tiny_key(&t, "rope.scaling.type"), "yarn");
-            float *rows = run_every_way(&b, extremes[i].key, false);
-            check_generation(rows, t.n_vocab, extremes[i].key);
-            free(rows);
+            free(run_every_way(&b, extremes[i].key, false));
         }
     }
 }
@@ -645,8 +586,6 @@ int main(int argc, char **argv) {
     test_exaone4();
     test_window_of_each_layer();
     test_layers();
-    test_weights_that_are_no_numbers();
-    test_scales_that_are_no_numbers();
     test_extreme_numbers();
     test_work();
     test_rope_of_windows();

@@ -56,13 +56,22 @@ static void test_greedy(void) {
     CHECK(greedy((float[]){-FLT_MAX, -INFINITY, FLT_MAX}, 3) == 2, "extremes");
 }
 
+/* -infinity is never picked; with NaN or +infinity, or with nothing else, nothing is. */
 static void test_not_numbers(void) {
     static const struct {
         float logits[3];
         int32_t expected;
     } cases[] = {
-        {{NAN, -5, NAN}, 1},       {{NAN, NAN, NAN}, 0},  {{-INFINITY, -INFINITY, -INFINITY}, 0},
-        {{NAN, -INFINITY, -9}, 2}, {{1, INFINITY, 2}, 1}, {{-NAN, -1, -INFINITY}, 1},
+        {{NAN, -5, NAN}, -1},
+        {{NAN, NAN, NAN}, -1},
+        {{-INFINITY, -INFINITY, -INFINITY}, -1},
+        {{NAN, -INFINITY, -9}, -1},
+        {{1, INFINITY, 2}, -1},
+        {{-NAN, -1, -INFINITY}, -1},
+        {{1, 2, NAN}, -1},
+        {{INFINITY, 3, 2}, -1},
+        {{-INFINITY, -INFINITY, -9}, 2},
+        {{-INFINITY, 0, -INFINITY}, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         CHECK(greedy(cases[i].logits, 3) == cases[i].expected, "greedy, case %zu", i);
@@ -76,10 +85,10 @@ static void test_not_numbers(void) {
         }
     }
     struct sampler_params p = neutral;
-    const float two_infinite[] = {1, INFINITY, INFINITY, -INFINITY};
-    CHECK(support(p, two_infinite, 4) == 6, "both infinite ones, %x", support(p, two_infinite, 4));
+    const float two_finite[] = {-INFINITY, 1, 1, -INFINITY};
+    CHECK(support(p, two_finite, 4) == 6, "both finite ones, %x", support(p, two_finite, 4));
     p.top_p = 0.5f;
-    CHECK(support(p, two_infinite, 4) == 2, "half of two, %x", support(p, two_infinite, 4));
+    CHECK(support(p, two_finite, 4) == 2, "half of two, %x", support(p, two_finite, 4));
 
     // The seed whose first number is 0: even then no token without probability.
     p = neutral;
@@ -183,7 +192,9 @@ static void test_penalty(void) {
         {0.5f, 64, {1, 1.5f, -9}, {0}, 1, 0},        // a reward
         {2, 64, {2, 1.5f, -9}, {-1, 3, INT32_MAX, INT32_MIN}, 4, 0},
         {1e-38f, 64, {9, FLT_MAX, -9}, {1}, 1, 1}, // overflows
-        {2, 64, {NAN, -INFINITY, -9}, {0, 1, 2}, 3, 2},
+        {1e-38f, 64, {9, -FLT_MAX, -INFINITY}, {0}, 1, 0},
+        {2, 64, {-INFINITY, -FLT_MAX, -INFINITY}, {0, 1, 2}, 3, 1}, // overflows, is possible still
+        {2, 64, {2, NAN, -9}, {0, 1, 2}, 3, -1},
         {2, 64, {0, -1, -9}, {0}, 1, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "families/families.h"
+#include "fpstate.h"
 #include "seq.h"
 
 void model_families(char *out, size_t size) {
@@ -32,8 +33,8 @@ static const struct family *find_family(const struct gguf *g, struct error *err)
     return NULL;
 }
 
-int model_open(struct model *m, const struct gguf *g, const struct model_params *params,
-               struct error *err) {
+static int read_model(struct model *m, const struct gguf *g, const struct model_params *params,
+                      struct error *err) {
     *m = (struct model){0};
     const struct family *f = find_family(g, err);
     if (!f) return -1;
@@ -55,6 +56,14 @@ int model_open(struct model *m, const struct gguf *g, const struct model_params 
     m->n_layer = m->plan->n_layer;
     m->n_ctx_train = m->plan->n_ctx_train;
     return 0;
+}
+
+int model_open(struct model *m, const struct gguf *g, const struct model_params *params,
+               struct error *err) {
+    struct fp_state callers = fp_enter();
+    int failed = read_model(m, g, params, err);
+    fp_leave(callers);
+    return failed;
 }
 
 void model_close(struct model *m) {

@@ -15,6 +15,7 @@
 
 #include "arithmetic.h"
 #include "cli/print.h"
+#include "fpstate.h"
 #include "gguf_write.h"
 #include "quant.h"
 #include "threads.h"
@@ -522,6 +523,7 @@ static void catch_signals(void) {
 }
 
 int main(int argc, char **argv) {
+    fp_enter(); // a library may have set another state
     struct error err;
     messages_from("quantize");
     for (int i = 1; i < argc; i++) {

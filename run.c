@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cli/modes.h"
+#include "fpstate.h"
 
 #define VERSION "0.1.0"
 
@@ -45,6 +46,7 @@ static int run_mode(struct session *s) {
 }
 
 int main(int argc, char **argv) {
+    fp_enter(); // for what is computed in cli/: a library may have set another state
     struct options o;
     struct session s = {.o = &o, .stop = &stop, .start = now()};
     if (options_parse(&o, argc, argv, &s.err) < 0) return USAGE("%s", s.err.text);

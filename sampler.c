@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "floats.h"
+#include "fpstate.h"
 
 /* The order of likelihood is total: logit descending, then id ascending. What a step keeps is
  * always a prefix of this order, so nothing needs sorting: each step finds its last token. */
@@ -178,7 +179,9 @@ static int32_t pick(struct sampler *s, const float *logits, const int32_t *histo
 
 int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *history,
                      size_t n_history) {
+    struct fp_state callers = fp_enter();
     int32_t id = pick(s, logits, history, n_history);
+    fp_leave(callers);
     return id;
 }
 
@@ -199,7 +202,9 @@ static int check_params(const struct sampler_params *p, struct error *err) {
 }
 
 struct sampler *sampler_open(const struct sampler_params *params, int n_vocab, struct error *err) {
+    struct fp_state callers = fp_enter(); // or a subnormal parameter might be 0
     int failed = check_params(params, err);
+    fp_leave(callers);
     if (failed) return NULL;
     if (n_vocab < 1) {
         error_set(err, KQ_BAD_ARGUMENT, "sampler: expected a vocabulary, found %d tokens", n_vocab);

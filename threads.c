@@ -15,6 +15,8 @@
 #include <sched.h>
 #endif
 
+#include "fpstate.h"
+
 /* ---- the pool -------------------------------------------------------------------------------- */
 
 /* A job is open while the caller of parallel_for still has pieces to give away. A worker takes
@@ -141,6 +143,7 @@ static unsigned wait_for_job(struct threads *t, unsigned seen) {
 static void *worker_main(void *arg) {
     struct worker *w = arg;
     struct threads *t = w->pool;
+    fp_enter(); // a thread begins with the state of the one that made it
     for (unsigned seen = 0;;) {
         unsigned state = wait_for_job(t, seen);
         if (state & STATE_QUIT) return NULL;

@@ -6,6 +6,7 @@
 
 #include "array.h"
 #include "floats.h"
+#include "fpstate.h"
 #include "pretokenize.h"
 #include "string_index.h"
 #include "utf8.h"
@@ -404,7 +405,10 @@ struct tokenizer *tokenizer_open(const struct gguf *g, struct error *err) {
         error_set(err, KQ_NO_MEMORY, "out of memory for the tokenizer");
         return NULL;
     }
-    if (load(t, g, err) != 0) {
+    struct fp_state callers = fp_enter(); // scores are floats
+    int failed = load(t, g, err);
+    fp_leave(callers);
+    if (failed) {
         tokenizer_close(t);
         return NULL;
     }

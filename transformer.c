@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arithmetic.h"
+#include "fpstate.h"
 #include "pass.h"
 #include "round.h"
 
@@ -170,7 +171,9 @@ static int eval(struct transformer *t, const struct run *runs, int n_runs, struc
 }
 
 int transformer_eval(struct transformer *t, const struct run *runs, int n_runs, struct error *err) {
+    struct fp_state callers = fp_enter();
     int failed = eval(t, runs, n_runs, err);
+    fp_leave(callers);
     return failed;
 }
 
@@ -208,7 +211,9 @@ static const float *logits_at(struct transformer *t, int at, struct error *err) 
 }
 
 const float *transformer_logits(struct transformer *t, int run, int i, struct error *err) {
+    struct fp_state callers = fp_enter();
     const float *logits = logits_at(t, t->first_of_run[run] + i, err);
+    fp_leave(callers);
     return logits;
 }
 
@@ -277,7 +282,10 @@ static int allocate(struct transformer *t, struct error *err) {
 
 struct transformer *transformer_open(const struct model *m, const struct transformer_params *params,
                                      struct error *err) {
-    if (arithmetic_check(err) < 0) return NULL;
+    struct fp_state callers = fp_enter();
+    int failed = arithmetic_check(err);
+    fp_leave(callers);
+    if (failed) return NULL;
     struct transformer *t = calloc(1, sizeof *t);
     if (!t) {
         error_set(err, KQ_NO_MEMORY, "out of memory");

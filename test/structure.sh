@@ -38,7 +38,7 @@ value
 pretokenize string_index
 gguf
 threads elementary arithmetic
-types.def utf8 unicode_data unicode_case arena array hash round error exact floats
+types.def utf8 unicode_data unicode_case arena array hash round error exact floats fpstate
 '
 
 # Files that are about to be written anew, of which only the includes are looked at.

@@ -258,6 +258,15 @@ static const struct known_key known_keys[] = {
     {NULL, "expert_weights_scale", ONE_OF, {0, 1}, "weights add up to 1"},
     {NULL, "expert_feed_forward_length", ONE_OF, {0, 0}, "no experts"},
     {"gpt-oss", "expert_gating_func", ONE_OF, {3, 3}, "a softmax over the chosen ones"},
+    {"mimo2", "expert_gating_func", ONE_OF, {2, 2}, "sigmoids"},
+    {"qwen2moe", "expert_gating_func", ONE_OF, {1, 1}, "a softmax over all"},
+    {"qwen2moe", "expert_weights_norm", ONE_OF, {0, 0}, "weights are as the softmax has them"},
+    {"olmoe", "expert_gating_func", ONE_OF, {1, 1}, "a softmax over all"},
+    {"olmoe", "expert_weights_norm", ONE_OF, {0, 0}, "weights are as the softmax has them"},
+    {"deepseek", "expert_gating_func", ONE_OF, {1, 1}, "a softmax over all"},
+    {"deepseek", "expert_weights_norm", ONE_OF, {0, 0}, "weights are as the softmax has them"},
+    {"bailingmoe", "expert_gating_func", ONE_OF, {1, 1}, "a softmax over all"},
+    {"ernie4_5-moe", "expert_gating_func", ONE_OF, {1, 1}, "a softmax over all"},
     {NULL, "expert_gating_func", ONE_OF, {1, 3}, "a softmax, and its weights add up to 1"},
     {"phi3", "attention.sliding_window", HARMLESS, {0}, "llama.cpp runs Phi-3 without it, too"},
     {"hy_v3", "leading_dense_block_count", HARMLESS, {0}, "a layer without a router is dense"},
@@ -285,14 +294,16 @@ static double value_of(const struct gguf_kv *kv) {
     return is_float ? gguf_f32_at(kv, 0) : (double)gguf_int_at(kv, 0);
 }
 
+/* What the table says of an architecture goes before what it says of all. */
 static bool is_harmless(const struct plan *p, const char *name, const struct gguf_kv *kv) {
+    const struct known_key *known = NULL;
     for (size_t i = 0; i < sizeof known_keys / sizeof known_keys[0]; i++) {
         const struct known_key *k = &known_keys[i];
-        if (!matches(k, p, name)) continue;
-        double x = value_of(kv);
-        if (k->may == HARMLESS || x == k->values[0] || x == k->values[1]) return true;
+        if (matches(k, p, name) && (!known || k->arch)) known = k;
     }
-    return false;
+    if (!known || known->may == HARMLESS) return known != NULL;
+    double x = value_of(kv);
+    return x == known->values[0] || x == known->values[1];
 }
 
 static bool is_ignored(const struct plan_source *source, struct gguf_str key) {

@@ -113,7 +113,8 @@ struct plan {
     /* what nearly all families have, read before the family's function is called */
     const char *arch;
     int n_vocab, n_embd, n_layer, n_expert, n_expert_used, n_ctx_train;
-    float eps;        // of norms: rms() or centred() of families/parts.h set it
+    float eps;        // of norms: rms() or centred() of families/parts.h set both
+    bool centred;     // norms take the mean off: LayerNorm, not RMS
     bool ctx_matters; // results depend on the length of the context: longrope
 
     struct step *steps;

@@ -232,6 +232,15 @@ static void describe_attention(const struct info *in) {
     printf("\n");
 }
 
+/* Of a mixture of experts a token reads a part alone. */
+static void describe_touched(const struct info *in) {
+    if (!in->runs) return;
+    double touched = (double)model_work(&in->s->model).bytes;
+    label("a token reads");
+    printf("%s of weights, %.0f %% of the file\n", scaled(touched, "B").text,
+           100 * touched / (double)in->g->mapped_bytes);
+}
+
 static void describe_model(const struct info *in) {
     label("architecture");
     put_text(in->arch, MAX_SHOWN);
@@ -248,6 +257,7 @@ static void describe_model(const struct info *in) {
         put_known(in, ", feed-forward ", "expert_feed_forward_length", "");
         put_known(in, ", ", "expert_shared_count", " shared");
         printf("\n");
+        describe_touched(in);
     }
     describe_attention(in);
     describe_windows(in);

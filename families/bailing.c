@@ -6,7 +6,8 @@
 void bailingmoe(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
-    struct gating g = read_gating(p, SOFTMAX, false);
+    struct gating g = {.gate = SOFTMAX, .scale = expert_scale(p)};
+    g.normed = flag(p, "expert_weights_norm", false);
     struct turns t = turns(p, read_rope(p, hd.dim_k), NEIGHBOURS);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {

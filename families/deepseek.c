@@ -9,7 +9,7 @@
 void deepseek(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
-    struct gating g = read_gating(p, SOFTMAX, false);
+    struct gating g = {.gate = SOFTMAX, .scale = expert_scale(p)};
     int n_dense = count(p, "leading_dense_block_count", 0, 0);
     struct turns t = turns(p, read_rope(p, hd.dim_k), NEIGHBOURS);
     value x = embed(p, "token_embd", p->n_embd, 1);
@@ -23,8 +23,11 @@ void deepseek(struct plan *p) {
 
 /* How YaRN's magnitude is shared out: with a multiplier, cosines and sines keep their size, and
  * scores get it, squared; older files have none, and both get it. */
-static float magnitude_of_scores(struct rope *r) {
-    if (r->scaling != ROPE_YARN) return 1;
+static float magnitude_of_scores(struct plan *p, struct rope *r) {
+    if (r->scaling == ROPE_NONE) return 1;
+    if (r->scaling != ROPE_YARN) {
+        PLAN_FAIL(p, KQ_UNSUPPORTED, "%s.rope.scaling.type is not yarn", p->arch);
+    }
     double multiplier = (double)r->log_multiplier * 10; // files have a tenth of it
     r->log_multiplier = multiplier > 0 ? 1 : 0;
     if (!(multiplier > 0)) multiplier = 1;
@@ -39,7 +42,7 @@ void deepseek2(struct plan *p) {
     skip_prediction(p);
     struct latent l = read_latent(p);
     struct rope r = read_rope(p, l.n_rope);
-    float magnitude = magnitude_of_scores(&r);
+    float magnitude = magnitude_of_scores(p, &r);
     l.scale *= magnitude * magnitude;
     struct gating g = read_gating(p, SOFTMAX, false);
     int n_dense = count(p, "leading_dense_block_count", 0, 0);

@@ -66,5 +66,6 @@ const struct family families[] = {
     {"laguna", laguna},
     {"mellum", mellum},
     {"minicpm3", minicpm3},
+    {"cohere2moe", cohere2moe},
     {NULL, NULL},
 };

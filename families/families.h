@@ -64,6 +64,8 @@ void hy_v3(struct plan *p);
 /* bailing.c */
 void bailingmoe(struct plan *p);
 void bailingmoe2(struct plan *p);
+/* cohere.c */
+void cohere2moe(struct plan *p);
 /* mixtures.c */
 void phimoe(struct plan *p);
 void ernie4_5_moe(struct plan *p);

@@ -14,9 +14,7 @@ void granite(struct plan *p) {
     float divisor = number(p, "logit_scale", 0, 0);
     if (scale > 0) hd.scale = scale;
     int n_shared = p->n_expert > 0 ? shared_width(p) : 0;
-    bool turned = flag(p, "rope.scaling.finetuned", true); // its name means something else
-    struct rope r = read_rope(p, hd.dim_k);
-    struct turns t = turned ? turns(p, r, NEIGHBOURS) : NO_TURNS;
+    struct turns t = turns(p, read_rope(p, hd.dim_k), NEIGHBOURS);
     value x = embed(p, "token_embd", p->n_embd, number(p, "embedding_scale", 0, 1));
     for (int il = 0; layer(p, il); il++) {
         x = add_scaled(x, attention(norm(x, "attn_norm"), &hd, t, 0), residual);

@@ -30,6 +30,9 @@ void mistral4(struct plan *p) {
     rms(p);
     struct latent l = read_latent(p);
     struct rope r = read_rope(p, l.n_rope);
+    if (r.scaling != ROPE_NONE && r.scaling != ROPE_YARN) {
+        PLAN_FAIL(p, KQ_UNSUPPORTED, "%s.rope.scaling.type is not yarn", p->arch);
+    }
     if (r.scaling == ROPE_YARN) {
         float magnitude = r.attn_factor * (float)(1 + 0.1 * log((double)r.factor));
         l.scale *= magnitude * magnitude;

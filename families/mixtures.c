@@ -38,17 +38,17 @@ void ernie4_5_moe(struct plan *p) {
 
 /* SmallThinker (arXiv 2507.20984): the router reads a layer's input before attention does, so that
  * experts can be fetched meanwhile; ReLU gates. The first of four layers does not turn and sees
- * all, the others have a window, of 4096 whatever the file says, if it says one. */
+ * all, the others have a window, of 4096 whatever the file says; if it says none, all turn and see
+ * all. */
 void smallthinker(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
-    struct gating g = read_gating(p, SOFTMAX, true);
-    g.normed = true;
+    struct gating g = {.gate = read_gate(p, SOFTMAX), .normed = true, .scale = 1};
     int window = count(p, "attention.sliding_window", 0, 0) > 0 ? 4096 : 0;
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
-        bool near = il % 4 != 0;
+        bool near = window == 0 || il % 4 != 0;
         struct choice c = choose(product(x, "ffn_gate_inp", p->n_expert), p->n_expert_used, g);
         x = add(x, attention(norm(x, "attn_norm"), &hd, near ? t : NO_TURNS, near ? window : 0));
         x = add(x, chosen_experts(norm(x, "ffn_norm"), &c, RELU));
@@ -86,8 +86,7 @@ void grovemoe(struct plan *p) {
 void minimax_m2(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
-    struct gating g = read_gating(p, SIGMOID, true);
-    g.normed = true;
+    struct gating g = {.gate = read_gate(p, SIGMOID), .normed = true, .scale = 1};
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {

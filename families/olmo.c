@@ -54,7 +54,7 @@ void exaone4(struct plan *p) {
 void olmoe(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
-    struct gating g = read_gating(p, SOFTMAX, false);
+    struct gating g = {.gate = SOFTMAX, .scale = 1};
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {

@@ -6,6 +6,11 @@ void rms(struct plan *p) {
     p->eps = epsilon(p, "attention.layer_norm_rms_epsilon");
 }
 
+void centred(struct plan *p) {
+    p->eps = epsilon(p, "attention.layer_norm_epsilon");
+    p->centred = true;
+}
+
 value attention(value h, const struct heads *hd, struct turns t, int window) {
     struct qkv a = qkv(h, hd);
     a.q = rope(a.q, t);
@@ -91,16 +96,23 @@ value gated(value h, enum activation act) {
     return product(glu(y[0], y[1], act), "ffn_down", h.n);
 }
 
-struct gating read_gating(struct plan *p, enum gate otherwise, bool normed) {
+enum gate read_gate(struct plan *p, enum gate otherwise) {
     static const enum gate gates[] = {SOFTMAX, SIGMOID, SOFTMAX_OF_CHOSEN};
-    struct gating g = {.gate = otherwise, .normed = flag(p, "expert_weights_norm", normed)};
     int func = count(p, "expert_gating_func", 0, 0);
     if (func > 3) {
         PLAN_FAIL(p, KQ_UNSUPPORTED, "%s.expert_gating_func is %d, expected 1 to 3", p->arch, func);
     }
-    if (func > 0) g.gate = gates[func - 1];
-    g.scale = number(p, "expert_weights_scale", 0, 1);
-    if (g.scale == 0) g.scale = 1;
+    return func > 0 ? gates[func - 1] : otherwise;
+}
+
+float expert_scale(struct plan *p) {
+    float scale = number(p, "expert_weights_scale", 0, 1);
+    return scale > 0 ? scale : 1;
+}
+
+struct gating read_gating(struct plan *p, enum gate otherwise, bool normed) {
+    struct gating g = {.gate = read_gate(p, otherwise), .scale = expert_scale(p)};
+    g.normed = flag(p, "expert_weights_norm", normed);
     g.n_groups = count(p, "expert_group_count", 0, 0);
     g.n_groups_used = count(p, "expert_group_used_count", 0, 0);
     return g;

@@ -5,8 +5,9 @@
 
 #include "../build.h"
 
-/* Which norms the model has: reads their epsilon. */
+/* Which norms the model has, RMS or LayerNorm: reads their epsilon. */
 void rms(struct plan *p);
+void centred(struct plan *p);
 
 /* W_o attend(W_q h, W_k h, W_v h), queries and keys turned by t, `window` positions seen (0: all).
  */
@@ -41,6 +42,9 @@ value gated(value h, enum activation act);
 /* What keys say about the router; which gate, and whether weights are normed, if they are silent.
  */
 struct gating read_gating(struct plan *p, enum gate otherwise, bool normed);
+/* Parts of it, for families that take the rest for granted. */
+enum gate read_gate(struct plan *p, enum gate otherwise);
+float expert_scale(struct plan *p);
 
 /* As many gated networks as there are experts, of which the router, ffn_gate_inp, chooses some for
  * each token (arXiv 1701.06538); a bias of the choice (2408.15664) is taken from the file if it has

@@ -30,7 +30,7 @@ static value gated_shared_moe(value h, struct gating g) {
 void qwen2moe(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
-    struct gating g = read_gating(p, SOFTMAX, false);
+    struct gating g = {.gate = SOFTMAX, .scale = 1};
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {

@@ -153,6 +153,8 @@ struct convolution {
 struct ops {
     /* y = x / sqrt(mean(x^2) + eps) * w, one row of n; w may be NULL (all ones). y may be x. */
     void (*rms_norm)(float *y, const float *x, const float *w, int n, float eps);
+    /* The same of x less its mean. */
+    void (*layer_norm)(float *y, const float *x, const float *w, int n, float eps);
     /* gate = silu(gate) * up, gate = gelu(gate) * up */
     void (*swiglu)(float *gate, const float *up, int64_t n);
     void (*geglu)(float *gate, const float *up, int64_t n);

@@ -150,6 +150,22 @@ static void rms_norm(float *y, const float *x, const float *w, int n, float eps)
     }
 }
 
+static void layer_norm(float *y, const float *x, const float *w, int n, float eps) {
+    vf sum = vf_zero(), squares = vf_zero();
+    for (int i = 0; i < n; i += LANES) sum = vf_add(sum, load_part(x + i, n - i));
+    vf mean = vf_set1(vf_sum(sum) / (float)n);
+    for (int i = 0; i < n; i += LANES) {
+        store_part(y + i, n - i, vf_sub(load_part(x + i, n - i), mean));
+        vf v = load_part(y + i, n - i); // 0 beyond the row
+        squares = vf_fma(v, v, squares);
+    }
+    vf scale = vf_set1(1.0f / sqrtf(vf_sum(squares) / (float)n + eps));
+    for (int i = 0; i < n; i += LANES) {
+        vf v = vf_mul(load_part(y + i, n - i), scale);
+        store_part(y + i, n - i, w ? vf_mul(v, load_part(w + i, n - i)) : v);
+    }
+}
+
 static void swiglu(float *gate, const float *up, int64_t n) {
     for (int64_t i = 0; i < n; i += LANES) {
         vf g = vf_silu(load_part(gate + i, n - i));
@@ -420,12 +436,13 @@ SIMD_END
 
 #include "recurrent.h"
 
-#define OPS_SIMD                                                                                  \
-    {                                                                                             \
-        .rms_norm = rms_norm, .swiglu = swiglu, .geglu = geglu, .swiglu_oai = swiglu_oai,         \
-        .softcap = softcap, .exp = map_exp, .expm1 = map_expm1, .tanh = map_tanh,                 \
-        .sigmoid = map_sigmoid, .silu = map_silu, .gelu = map_gelu, .softplus = map_softplus,     \
-        .attn_scores = attn_scores, .softmax = softmax, .attn_values = attn_values, OPS_RECURRENT \
+#define OPS_SIMD                                                                          \
+    {                                                                                     \
+        .rms_norm = rms_norm, .layer_norm = layer_norm, .swiglu = swiglu, .geglu = geglu, \
+        .swiglu_oai = swiglu_oai, .softcap = softcap, .exp = map_exp, .expm1 = map_expm1, \
+        .tanh = map_tanh, .sigmoid = map_sigmoid, .silu = map_silu, .gelu = map_gelu,     \
+        .softplus = map_softplus, .attn_scores = attn_scores, .softmax = softmax,         \
+        .attn_values = attn_values, OPS_RECURRENT                                         \
     }
 
 #endif

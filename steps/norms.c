@@ -16,6 +16,7 @@ struct norm_args {
     const float *weight;
     float eps;
     bool weight_each; // a weight for each norm, one after the other
+    bool centred;     // LayerNorm, not RMS
 };
 
 static void norm_token(struct pass *p, const struct step *s, int i) {
@@ -24,7 +25,7 @@ static void norm_token(struct pass *p, const struct step *s, int i) {
     float *y = row(p, s->out[0], i);
     for (int at = 0; at < s->in[0].n; at += a->n) {
         const float *w = a->weight_each ? a->weight + at : a->weight;
-        p->ops->rms_norm(y + at, x + at, w, a->n, a->eps);
+        (a->centred ? p->ops->layer_norm : p->ops->rms_norm)(y + at, x + at, w, a->n, a->eps);
     }
 }
 
@@ -34,7 +35,7 @@ static const struct step_kind norm_kind = {
 static value norm_of(value x, int n, const char *name) {
     struct plan *p = x.p;
     struct norm_args *a = plan_keep(p, 1, sizeof *a);
-    *a = (struct norm_args){n, name ? vector(p, name, n) : NULL, p->eps, false};
+    *a = (struct norm_args){n, name ? vector(p, name, n) : NULL, p->eps, false, p->centred};
     struct step *s = plan_step(p, &norm_kind, x, a);
     if (name) s->name = tensor_full_name(p, name);
     return step_makes_like(s, x);
@@ -48,7 +49,8 @@ value norm(value x, const char *name) {
 value group_norm(value x, const char *name) {
     struct plan *p = x.p;
     struct norm_args *a = plan_keep(p, 1, sizeof *a);
-    *a = (struct norm_args){x.dim, tensor_groups(p, name, x.dim, n_heads(x)), p->eps, true};
+    *a = (struct norm_args){x.dim, tensor_groups(p, name, x.dim, n_heads(x)), p->eps, true,
+                            p->centred};
     struct step *s = plan_step(p, &norm_kind, x, a);
     s->name = tensor_full_name(p, name);
     return step_makes_like(s, x);
@@ -81,6 +83,6 @@ static const struct step_kind l2_kind = {
 
 value l2_norm(value x) {
     struct norm_args *a = plan_keep(x.p, 1, sizeof *a);
-    *a = (struct norm_args){x.dim, NULL, x.p->eps, false};
+    *a = (struct norm_args){.n = x.dim, .eps = x.p->eps};
     return step_makes_like(plan_step(x.p, &l2_kind, x, a), x);
 }

@@ -29,8 +29,9 @@ static const double TINY = 0x1p-140;  // what roundings below the normal floats 
 static struct worst {
     const char *name;
     double share;
-} worst[] = {{"rms_norm", 0}, {"softmax", 0}, {"attn_scores", 0}, {"attn_values", 0}};
-enum { RMS_NORM, SOFTMAX, SCORES, VALUES, N_OPS };
+} worst[] = {
+    {"rms_norm", 0}, {"layer_norm", 0}, {"softmax", 0}, {"attn_scores", 0}, {"attn_values", 0}};
+enum { RMS_NORM, LAYER_NORM, SOFTMAX, SCORES, VALUES, N_OPS };
 
 static void check_near(int op, double got, double want, double bound) {
     double share = fabs(got - want) / bound;
@@ -52,7 +53,11 @@ static void fill(float *x, size_t n) {
 
 /* ---- norm ------------------------------------------------------------------------------------ */
 
-static void check_rms_norm(const struct isa *isa, int n, bool left) {
+typedef void norm_fn(float *y, const float *x, const float *w, int n, float eps);
+
+static void check_norm(const struct isa *isa, int n, bool left, bool centred) {
+    norm_fn *portable = centred ? ops_portable.layer_norm : ops_portable.rms_norm;
+    norm_fn *norm = centred ? isa->ops->layer_norm : isa->ops->rms_norm;
     float eps = 1e-5f, *x = place_floats(ROOM_A, (size_t)n, left);
     float *w = random_below(4) ? place_floats(ROOM_B, (size_t)n, left) : NULL;
     float *y = place_floats(ROOM_OUT, (size_t)n, left);
@@ -61,12 +66,12 @@ static void check_rms_norm(const struct isa *isa, int n, bool left) {
         fill(x, (size_t)n);
     } while (fabsf(x[0]) < 0x1p-60f || fabsf(x[0]) > 1e8f); // squares must not under- or overflow
     if (w) fill(w, (size_t)n);
-    snprintf(now, sizeof now, "%s rms_norm of %d", isa->name, n);
-    ops_portable.rms_norm(want, x, w, n, eps);
-    isa->ops->rms_norm(y, x, w, n, eps);
+    snprintf(now, sizeof now, "%s %s of %d", isa->name, centred ? "layer_norm" : "rms_norm", n);
+    portable(want, x, w, n, eps);
+    norm(y, x, w, n, eps);
     long bad = first_difference(y, want, (size_t)n);
     CHECK(bad < 0, "%s: %ld", now, bad);
-    isa->ops->rms_norm(x, x, w, n, eps);
+    norm(x, x, w, n, eps);
     CHECK(first_difference(x, want, (size_t)n) < 0, "%s in place", now);
 }
 
@@ -85,6 +90,28 @@ static void check_rms_norm_exactly(int n) {
     for (int i = 0; i < n; i++) {
         double want = (double)x[i] / sqrt(squares / n + (double)eps) * (double)w[i];
         check_near(RMS_NORM, (double)y[i], want, (n / 16.0 + 8) * U * fabs(want) + TINY);
+    }
+}
+
+/* As above; besides, the mean is off by n / 8 + 4 roundings of numbers below 6, and so is what it
+ * is taken from. */
+static void check_layer_norm_exactly(int n) {
+    float x[300], w[300], y[300], eps = 1e-5f;
+    double sum = 0, squares = 0;
+    for (int i = 0; i < n; i++) {
+        x[i] = test_normal(&seed);
+        w[i] = test_normal(&seed);
+        sum += (double)x[i];
+    }
+    for (int i = 0; i < n; i++) squares += pow((double)x[i] - sum / n, 2);
+    snprintf(now, sizeof now, "layer_norm of %d", n);
+    ops_portable.layer_norm(y, x, w, n, eps);
+    double scale = 1 / sqrt(squares / n + (double)eps);
+    for (int i = 0; i < n; i++) {
+        double want = ((double)x[i] - sum / n) * scale * (double)w[i];
+        double off = (n / 8.0 + 5) * U * 6 * scale * fabs((double)w[i]);
+        check_near(LAYER_NORM, (double)y[i], want,
+                   (n / 16.0 + 8) * U * fabs(want) + 2 * off + TINY);
     }
 }
 
@@ -312,7 +339,8 @@ static void check_values(const struct isa *isa, const struct attention *a) {
 
 static void test_isa(const struct isa *isa) {
     for (int n = 1; n <= 300; n += 1 + n / 20) {
-        check_rms_norm(isa, n, n % 2);
+        check_norm(isa, n, n % 2, false);
+        check_norm(isa, n, n % 2, true);
     }
     for (int i = 0; i < 300; i++) {
         int n = LANES * (1 + random_below(60));
@@ -328,7 +356,10 @@ int main(int argc, char **argv) {
     if (argc > 1) seed = strtoull(argv[1], NULL, 10) | 1;
     tell_crashes();
     printf("test_ops: seed %llu\n", (unsigned long long)seed);
-    for (int n = 1; n <= 300; n++) check_rms_norm_exactly(n);
+    for (int n = 1; n <= 300; n++) {
+        check_rms_norm_exactly(n);
+        check_layer_norm_exactly(n);
+    }
     for (int i = 0; isa_all[i]; i++) {
         if (isa_all[i]->usable()) {
             test_isa(isa_all[i]);

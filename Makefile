@@ -133,10 +133,10 @@ fuzz-run: $(FUZZERS:%=$(BUILD)/test/%)
 ANALYZER := -fanalyzer -Werror -Wno-analyzer-malloc-leak -Wno-analyzer-use-of-uninitialized-value
 
 analyze:
-	cppcheck --quiet --std=c11 --enable=warning,performance,portability --library=posix -I. \
+	cppcheck -j2 --quiet --std=c11 --enable=warning,performance,portability --library=posix -I. \
 	    --suppressions-list=.cppcheck --error-exitcode=1 $(SOURCES)
-	clang-tidy --quiet --warnings-as-errors='*' $(SOURCES) -- -std=gnu11
-	for f in $(SOURCES); do gcc -std=gnu11 -O1 $(ANALYZER) -c $$f -o /dev/null || exit 1; done
+	echo $(SOURCES) | tr ' ' '\n' | xargs -P2 -I{} clang-tidy --quiet --warnings-as-errors='*' {} -- -std=gnu11
+	echo $(SOURCES) | tr ' ' '\n' | xargs -P2 -I{} gcc -std=gnu11 -O1 $(ANALYZER) -c {} -o /dev/null
 
 format:
 	clang-format -i $(SOURCES) $(wildcard *.h */*.h test/*.c)

@@ -67,6 +67,6 @@ void *arena_grow(struct arena *a, void *old, size_t old_size, size_t new_size) {
         }
     }
     void *piece = arena_alloc(a, new_size);
-    if (piece && old_size > 0) memcpy(piece, old, old_size);
+    if (piece && old && old_size > 0) memcpy(piece, old, old_size);
     return piece;
 }

@@ -177,7 +177,7 @@ static struct value group(struct context *c, struct value key, struct value item
 static struct value run_groupby(struct call *k) {
     struct context *c = k->c;
     struct list *list = jinja_list_of(c, k->at, k->self);
-    struct value out = value_list(c->arena, V_LIST), items = nothing();
+    struct value out = value_list(c->arena, V_LIST), items;
     bool case_sensitive = jinja_arg_bool(k, 2, false);
     struct value *keys = list ? keys_of(k, list, k->arg[0], true, false) : NULL;
     if (!keys || out.type != V_LIST) return nothing();

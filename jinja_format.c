@@ -105,8 +105,9 @@ static void put_float(struct context *c, struct builder *b, struct spec s, doubl
         snprintf(format, sizeof format, "%%%s.%d%c", s.alternate ? "#" : "", precision,
                  type == '%' ? 'f' : type);
         snprintf(digits, sizeof digits, format, positive);
-        if (!s.type && !strpbrk(digits, ".en")) strcat(digits, ".0");
-        if (s.type == '%') strcat(digits, "%");
+        size_t n = strlen(digits);
+        const char *end = s.type == '%' ? "%" : s.type || strpbrk(digits, ".en") ? "" : ".0";
+        snprintf(digits + n, sizeof digits - n, "%s", end);
     }
     put_number(c, b, s, signbit(f) && !isnan(f), "", digits, sizeof digits, input);
 }

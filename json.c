@@ -178,7 +178,7 @@ static int read_array(struct reader *r, struct value *out) {
     skip_space(r);
     if (take(r, "]")) return 0;
     for (;;) {
-        struct value item;
+        struct value item = {0};
         if (read_value(r, &item) != 0) return -1;
         if (!list_add(r->arena, out->u.list, item)) return out_of_room(r);
         skip_space(r);
@@ -195,7 +195,7 @@ static int read_object(struct reader *r, struct value *out) {
     skip_space(r);
     if (take(r, "}")) return 0;
     for (;;) {
-        struct value key, item;
+        struct value key = {0}, item = {0};
         skip_space(r);
         if (peek(r) != '"') return fail(r, "expected \" before a key");
         if (read_string(r, &key) != 0) return -1;

@@ -172,7 +172,11 @@ void plan_describe(const struct plan *p, void (*put)(void *to, const char *line)
 
 /* Sets the message and leaves the family's function: nothing here or in a family goes on after an
  * error, and nothing but the plan owns memory meanwhile. */
-#define PLAN_FAIL(p, status, ...) (error_format((p)->err, status, __VA_ARGS__), plan_give_up(p))
+#define PLAN_FAIL(p, status, ...)                    \
+    do {                                             \
+        error_format((p)->err, status, __VA_ARGS__); \
+        plan_give_up(p);                             \
+    } while (0)
 _Noreturn void plan_give_up(struct plan *p);
 
 /* n times size bytes, zeroed, freed with the plan. */

@@ -25,7 +25,7 @@ static struct name name_of(const struct plan *p, const char *name, const char *s
 const char *tensor_full_name(struct plan *p, const char *name) {
     struct name full = name_of(p, name, "");
     char *kept = plan_keep(p, strlen(full.text) + 1, 1);
-    return strcpy(kept, full.text);
+    return memcpy(kept, full.text, strlen(full.text) + 1);
 }
 
 static const struct gguf_tensor *find(struct plan *p, const char *name, const char *suffix,

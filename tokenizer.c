@@ -682,7 +682,7 @@ static const struct special *usable(const struct work *w, int32_t s, size_t at) 
     for (; s >= 0; s = t->specials[s].shorter) {
         const struct special *special = &t->specials[s];
         if (!(t->attributes[special->id] & (CONTROL | UNKNOWN))) return special;
-        bool input = w->input && memchr(w->input + at, true, special->text.len);
+        bool input = w->input && memchr(w->input + at, 1, special->text.len);
         if (w->parse_special && !input) return special;
     }
     return NULL;

@@ -120,7 +120,7 @@ void build_text(struct builder *b, const char *text, bool input) {
 }
 
 void build_char(struct builder *b, uint32_t cp, bool input) {
-    char out[4];
+    char out[4] = {0};
     build_bytes(b, out, (size_t)utf8_encode(cp, out), input);
 }
 
@@ -453,13 +453,13 @@ static void lay_out(const char *digits, int exponent, char *out) {
 
 void float_text(double f, char out[40]) {
     if (isnan(f)) {
-        strcpy(out, "nan");
+        memcpy(out, "nan", sizeof "nan");
         return;
     }
     if (signbit(f)) *out++ = '-';
     f = fabs(f);
     if (isinf(f) || f == 0) {
-        strcpy(out, f == 0 ? "0.0" : "inf");
+        memcpy(out, f == 0 ? "0.0" : "inf", sizeof "inf");
         return;
     }
     // 15 digits of a normal number always come back; if they give the number, the fewest do, too.

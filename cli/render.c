@@ -147,14 +147,14 @@ static int print_prompt(struct session *s, const struct str *text) {
 
 static int render_text(struct session *s, struct arena *a, const char *json, size_t len) {
     struct value request;
-    const struct str *text;
+    const struct str *text = NULL;
     if (json_parse(json, len, a, &request, &s->err) != 0) return failed(s, s->o->render);
     const struct value *tools =
         request.type == V_DICT ? dict_find_text(request.u.dict, "tools") : NULL;
     struct jinja *t = open_template(s, tools && tools->type == V_LIST && tools->u.list->n > 0);
     if (!t) return EXIT_FAILED;
     int status = render_request(s, t, a, request, len, &text);
-    if (status == 0) status = print_prompt(s, text);
+    if (status == 0 && text) status = print_prompt(s, text);
     jinja_close(t);
     return status == 0 ? flush() : status;
 }

@@ -23,7 +23,8 @@ void gemma(struct plan *p) {
 void gemma2(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
-    if (p->n_layer == 46) hd.scale = 1.0f / sqrtf((float)(p->n_embd / hd.n));
+    int dim = p->n_layer == 46 ? p->n_embd / hd.n : hd.dim_k;
+    hd.scale = 1.0f / sqrtf((float)dim);
     hd.softcap = number(p, "attn_logit_softcapping", 0, 50);
     float cap = number(p, "final_logit_softcapping", 0, 30);
     struct windows w = read_windows(p, 2, 4096);
@@ -46,7 +47,8 @@ void gemma2(struct plan *p) {
 void gemma3(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
-    if (p->n_layer == 62) hd.scale = 1.0f / sqrtf((float)(p->n_embd / hd.n));
+    int dim = p->n_layer == 62 ? p->n_embd / hd.n : hd.dim_k;
+    hd.scale = 1.0f / sqrtf((float)dim);
     float cap = number(p, "final_logit_softcapping", 0, 0);
     struct windows w = read_windows(p, 6, 0);
     struct rope r = read_rope(p, hd.dim_k), r_near = unscaled(r);
@@ -69,8 +71,7 @@ void gemma3(struct plan *p) {
 
 /* Per-layer embeddings (Gemma 3n): of each layer n values of the token, and as many made from the
  * embedding, all layers side by side. */
-static value per_layer_inputs(value x, int n) {
-    struct plan *p = x.p;
+static value per_layer_inputs(struct plan *p, value x, int n) {
     int64_t n_all = (int64_t)n * p->n_layer;
     value a = embed(p, "per_layer_token_embd", n_all, sqrtf((float)n));
     value b = scaled(product(x, "per_layer_model_proj", n_all), 1 / sqrtf((float)p->n_embd));
@@ -81,14 +82,14 @@ static value per_layer_inputs(value x, int n) {
 enum { STREAMS = 4 }; // Gemma 3n's, of which the first is the one that layers work on
 
 /* How the streams mix: four numbers between -1 and 1. */
-static value altup_router(value x) {
-    value r = scaled(norm(x, "altup_router_norm"), 1 / (float)x.p->n_embd);
+static value altup_router(struct plan *p, value x) {
+    value r = scaled(norm(x, "altup_router_norm"), 1 / (float)p->n_embd);
     return act(product(r, "altup_router", STREAMS), F_TANH);
 }
 
 /* What each stream is expected to become: a mixture of all (AltUp, arXiv 2301.13310). */
-static void altup_predict(const value s[STREAMS], value prediction[STREAMS]) {
-    value c = product(altup_router(s[0]), "altup_predict_coef", STREAMS * STREAMS);
+static void altup_predict(struct plan *p, const value s[STREAMS], value prediction[STREAMS]) {
+    value c = product(altup_router(p, s[0]), "altup_predict_coef", STREAMS * STREAMS);
     for (int o = 0; o < STREAMS; o++) {
         prediction[o] = s[o];
         for (int i = 0; i < STREAMS; i++) {
@@ -99,8 +100,9 @@ static void altup_predict(const value s[STREAMS], value prediction[STREAMS]) {
 }
 
 /* Each stream follows what the layer made, y, of the first one's prediction. */
-static void altup_correct(value y, const value prediction[STREAMS], value s[STREAMS]) {
-    value c = product(altup_router(y), "altup_correct_coef", STREAMS);
+static void altup_correct(struct plan *p, value y, const value prediction[STREAMS],
+                          value s[STREAMS]) {
+    value c = product(altup_router(p, y), "altup_correct_coef", STREAMS);
     value news = add_scaled(y, prediction[0], -1);
     for (int j = 0; j < STREAMS; j++) {
         value by = part(c, j, 1);
@@ -123,14 +125,14 @@ void gemma3n(struct plan *p) {
     r_near.base = number(p, "rope.freq_base_swa", 0, 10000);
     struct turns far = turns(p, r, HALVES), near = turns(p, r_near, HALVES);
     value s[STREAMS] = {embed(p, "token_embd", d, sqrtf((float)d))};
-    value inputs = per_layer_inputs(s[0], n_in);
+    value inputs = per_layer_inputs(p, s[0], n_in);
     for (int j = 1; j < STREAMS; j++) {
         s[j] = like(plane_product(s[0], "altup_proj", j - 1, STREAMS - 1, d), s[0]);
     }
     cache far_kv = NO_VALUE, near_kv = NO_VALUE; // of the last layers with keys of their own
     for (int il = 0; layer(p, il); il++) {
         value prediction[STREAMS];
-        altup_predict(s, prediction);
+        altup_predict(p, s, prediction);
         value a = prediction[0], h = norm(a, "attn_norm");
         value laurel = product(product(h, "laurel_l", n_laurel), "laurel_r", d);
         laurel = add(h, norm(laurel, "laurel_post_norm"));
@@ -157,7 +159,7 @@ void gemma3n(struct plan *p) {
         value g = product(h, "ffn_gate", n_ff), u = product(h, "ffn_up", n_ff);
         if (il < n_sparse) g = sparse(g, 1.6448533535003662f); // the normal deviate of 0.95
         y = add(y, norm(product(glu(g, u, GELU), "ffn_down", d), "post_ffw_norm"));
-        altup_correct(y, prediction, s);
+        altup_correct(p, y, prediction, s);
         value f = gain(s[0], vector(p, "altup_correct_scale", d), "altup_correct_scale");
         f = glu(product(f, "inp_gate", n_in), part(inputs, il * n_in, n_in), GELU);
         f = norm(product(f, "proj", d), "post_norm");
@@ -208,7 +210,7 @@ void gemma4(struct plan *p) {
     r_near.factors = NULL;
     struct turns far = turns(p, r, HALVES), near = turns(p, r_near, HALVES);
     value x = embed(p, "token_embd", p->n_embd, sqrtf((float)p->n_embd)), inputs = NO_VALUE;
-    if (n_in) inputs = per_layer_inputs(x, n_in);
+    if (n_in) inputs = per_layer_inputs(p, x, n_in);
     cache far_kv = NO_VALUE, near_kv = NO_VALUE; // of the last layers with keys of their own
     for (int il = 0; layer(p, il); il++) {
         int window = window_at(&w, il), dim = window ? dim_near : dim_far;

@@ -68,6 +68,7 @@ static void leave_groups(const struct choose_args *a, float *by) {
         for (int i = 0; i < a->g.n_groups; i++) {
             if (!out[i] && (worst < 0 || worth[i] <= worth[worst])) worst = i;
         }
+        if (worst < 0) return;
         out[worst] = true;
         for (int e = worst * each; e < (worst + 1) * each; e++) by[e] = -INFINITY;
     }

@@ -427,6 +427,7 @@ static void test_window_of_each_layer(void) {
     static const bool layers[] = {false, true, true, false, true};
     struct tiny t = tiny_family("olmo2");
     t.n_layer = 5;
+    t.windows = true;
     for (size_t n = 4; n <= 5; n++) {
         struct gguf_build b = tiny_build(&t);
         build_bools(&b, "olmo2.attention.sliding_window_pattern", n, layers);
@@ -451,6 +452,7 @@ static void test_layers(void) {
     struct tiny gemma3 = tiny_family("gemma3"), olmo2 = tiny_family("olmo2");
     smollm3.n_layer = 5;
     olmo2.n_layer = 5;
+    olmo2.windows = true;
     gemma2.n_layer = 4;
     gemma3.n_layer = 7;
     for (int il = 0; il < 7; il++) {

@@ -182,7 +182,8 @@ static void test_missing_tensors(void) {
         for (size_t i = 0; i < all.n_tensors; i++) {
             char expected[128], name[64];
             snprintf(name, sizeof name, "%s", all.tensors[i].name);
-            if (strcmp(name, "output.weight") == 0) continue; // the embedding serves
+            if (strcmp(name, "output.weight") == 0) continue;              // the embedding serves
+            if (strstr(name, ".attn_") && strstr(name, ".bias")) continue; // may be there
             struct gguf_build b = tiny_build(&t);
             build_remove_tensor(&b, name);
             char *exps = strstr(name, "_exps.weight"), *qkv = strstr(name, "_qkv");

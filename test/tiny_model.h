@@ -1,7 +1,9 @@
-/* Whole models of a few kilobytes for tests, built in memory: any family, any shape. */
+/* Whole models of a few kilobytes for tests, built in memory: any shape, and the tensors that the
+ * golden model of the family has. */
 #ifndef TINY_MODEL_H
 #define TINY_MODEL_H
 
+#include "gguf.h"
 #include "gguf_build.h"
 #include "quant.h"
 #include "test.h"
@@ -14,10 +16,11 @@ struct tiny {
     bool tied;            // no output.weight
     bool fused;           // attn_qkv, and gate with up
     bool qkv_bias, qk_norm, post_norms;
-    bool no_pre_norms; // what the rows of model.c's table say
-    bool wide_qk_norm;
+    bool no_pre_norms; // no attn_norm, no ffn_norm
+    bool wide_qk_norm; // over all heads
     bool ffn_norm_is_post_attention;
     bool sinks, expert_biases;
+    bool windows; // of 4 positions
     uint64_t seed;
 };
 
@@ -34,26 +37,44 @@ static inline struct tiny tiny_llama(void) {
                          .seed = 1};
 }
 
-/* What else the family has. */
+/* The tensor of the first layer. */
+static inline const struct gguf_tensor *golden_tensor(const struct gguf *g, const char *rest) {
+    char name[64];
+    snprintf(name, sizeof name, "blk.0.%s", rest);
+    return gguf_find_tensor(g, name);
+}
+
+/* What else the family has, told by its golden model: others wrote down which tensors that is. */
 static inline struct tiny tiny_family(const char *arch) {
     struct tiny t = tiny_llama();
+    struct gguf g;
+    struct error err;
+    char path[128], key[128];
+    snprintf(path, sizeof path, "test/data/models/%s.gguf", arch);
+    if (gguf_open(&g, path, &err) != 0) {
+        printf("%s: %s\n", path, err.text);
+        exit(1);
+    }
     t.arch = arch;
-    t.tied = strncmp(arch, "gemma", 5) == 0;
-    t.no_pre_norms = strcmp(arch, "olmo2") == 0 || strcmp(arch, "exaone4") == 0;
-    t.post_norms = strcmp(arch, "gemma2") == 0 || strcmp(arch, "gemma3") == 0 ||
-                   strcmp(arch, "glm4") == 0 || t.no_pre_norms;
-    t.sinks = t.expert_biases = strcmp(arch, "gpt-oss") == 0;
-    t.ffn_norm_is_post_attention = strcmp(arch, "seed_oss") == 0 || t.sinks;
-    t.fused = strcmp(arch, "phi3") == 0;
-    t.qkv_bias = strcmp(arch, "qwen2") == 0;
-    t.qk_norm = strncmp(arch, "qwen3", 5) == 0 || strcmp(arch, "gemma3") == 0 ||
-                strcmp(arch, "hunyuan-dense") == 0 || t.no_pre_norms;
-    t.wide_qk_norm = strcmp(arch, "olmo2") == 0;
-    bool moe = strlen(arch) > 3 && strcmp(arch + strlen(arch) - 3, "moe") == 0;
-    if (moe || t.sinks) {
+    t.tied = !gguf_find_tensor(&g, "output.weight");
+    t.fused = golden_tensor(&g, "attn_qkv.weight");
+    t.qkv_bias = golden_tensor(&g, "attn_q.bias") || golden_tensor(&g, "attn_qkv.bias");
+    t.no_pre_norms = !golden_tensor(&g, "attn_norm.weight");
+    t.post_norms = golden_tensor(&g, "post_ffw_norm.weight");
+    t.ffn_norm_is_post_attention = !t.no_pre_norms && !golden_tensor(&g, "ffn_norm.weight");
+    t.sinks = golden_tensor(&g, "attn_sinks.weight");
+    t.expert_biases = golden_tensor(&g, "ffn_gate_exps.bias");
+    const struct gguf_tensor *norm = golden_tensor(&g, "attn_q_norm.weight"),
+                             *q = golden_tensor(&g, "attn_q.weight");
+    t.qk_norm = norm;
+    t.wide_qk_norm = norm && q && norm->ne[0] == q->ne[1];
+    if (golden_tensor(&g, "ffn_gate_inp.weight")) {
         t.n_expert = 3;
         t.n_used = 2;
     }
+    snprintf(key, sizeof key, "%s.attention.sliding_window", arch);
+    t.windows = gguf_find(&g, key);
+    gguf_close(&g);
     return t;
 }
 
@@ -180,8 +201,7 @@ static inline struct gguf_build tiny_build(const struct tiny *t) {
         tiny_u32(&b, t, "expert_count", t->n_expert);
         tiny_u32(&b, t, "expert_used_count", t->n_used);
     }
-    bool windows = (t->post_norms || t->sinks) && strcmp(t->arch, "glm4") != 0;
-    if (windows) tiny_u32(&b, t, "attention.sliding_window", 4);
+    if (t->windows) tiny_u32(&b, t, "attention.sliding_window", 4);
     tiny_matrix(&b, t, "token_embd.weight", t->n_embd, t->n_vocab, 0);
     tiny_vector(&b, t, "output_norm.weight", t->n_embd, 1);
     if (!t->tied) tiny_matrix(&b, t, "output.weight", t->n_embd, t->n_vocab, 0);

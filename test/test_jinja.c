@@ -227,7 +227,8 @@ static void check_request(void) {
 #define MEMORY "template: makes values larger, or nested deeper, than a chat template may"
 #define EVER(x) "{% for i in range(100000) %}" x "{% endfor %}"
 
-/* Templates that would not end, or take all memory: they end soon, with a message that says why. */
+/* Templates that would not end, or take all memory: they end with a message that says why. Steps
+ * are counted, not time: a machine may be slow. */
 static const struct {
     const char *source, *expected; // NULL: any
 } endless[] = {
@@ -261,15 +262,9 @@ static const struct {
 
 static void check_budgets(void) {
     for (size_t i = 0; i < sizeof endless / sizeof *endless; i++) {
-        struct timespec t;
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-        double start = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
         struct result r = run(endless[i].source, strlen(endless[i].source), "{}", 2, 0);
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-        double took = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec - start;
         CHECK(r.status == REFUSED && (!endless[i].expected || str_is(r.text, endless[i].expected)),
               "%s: status %d, %.*s", endless[i].source, r.status, (int)r.text->len, r.text->data);
-        CHECK(TEST_SANITIZED || took < 0.5, "%s: took %.2f s", endless[i].source, took);
         arena_free(&r.arena);
     }
 }

@@ -1,5 +1,4 @@
-/* Proof that each check finds what it names: step refused_builds of .ci/run, and test_arithmetic.c.
- */
+/* Proof that each check finds what it names: refused_builds of .ci/run, and test_arithmetic.c. */
 #include "arithmetic.h"
 
 #include <math.h>

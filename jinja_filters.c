@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "elementary.h"
 #include "json.h"
 
 static struct value nothing(void) {
@@ -544,7 +545,7 @@ static struct value run_round(struct call *k) {
         return jinja_fail(k->c, k->at, "type %s doesn't define __round__ method",
                           value_type_name(k->self));
     }
-    double f = value_as_double(k->self), scale = pow(10, (double)precision);
+    double f = value_as_double(k->self), scale = elementary_pow(10, (double)precision);
     if (precision < -300 || precision > 300) return jinja_fail(k->c, k->at, "cannot round to that");
     if (method && (str_is(method, "ceil") || str_is(method, "floor"))) {
         f = str_is(method, "ceil") ? ceil(f * scale) : floor(f * scale);
@@ -559,7 +560,8 @@ static struct value run_round(struct call *k) {
         snprintf(text, sizeof text, "%.*f", (int)precision, f);
         return value_float(strtod(text, NULL));
     }
-    f = nearbyint(f / pow(10, (double)-precision)) * pow(10, (double)-precision);
+    double unit = elementary_pow(10, (double)-precision);
+    f = nearbyint(f / unit) * unit;
     return jinja_is_integer(k->self) ? value_int((int64_t)f) : value_float(f);
 }
 

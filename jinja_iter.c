@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "elementary.h"
+
 #define MAX_CHAIN 64 // of iterators that take their items from each other
 
 bool jinja_truth(struct value v) {
@@ -301,7 +303,7 @@ static struct value integer_power(struct context *c, const struct node *at, int6
     int64_t result = 1;
     if (y < 0) {
         if (x == 0) return jinja_fail(c, at, "0.0 cannot be raised to a negative power");
-        return value_float(pow((double)x, (double)y));
+        return value_float(elementary_pow((double)x, (double)y));
     }
     if (x == 0 || x == 1) return value_int(y == 0 ? 1 : x);
     if (x == -1) return value_int(y % 2 ? -1 : 1);
@@ -374,7 +376,7 @@ static struct value floats(struct context *c, const struct node *at, int op, dou
         if (x < 0 && y != floor(y) && isfinite(x) && isfinite(y)) {
             return jinja_fail(c, at, "complex numbers are not known here");
         }
-        rest = pow(x, y);
+        rest = elementary_pow(x, y);
         if (isinf(rest) && isfinite(x) && isfinite(y)) {
             return jinja_fail(c, at, "(34, 'Numerical result out of range')");
         }

@@ -1,6 +1,5 @@
 /* DeepSeek, and what is built like its models. */
-#include <math.h>
-
+#include "../elementary.h"
 #include "families.h"
 #include "parts.h"
 
@@ -31,7 +30,7 @@ static float magnitude_of_scores(struct plan *p, struct rope *r) {
     double multiplier = (double)r->log_multiplier * 10; // files have a tenth of it
     r->log_multiplier = multiplier > 0 ? 1 : 0;
     if (!(multiplier > 0)) multiplier = 1;
-    return r->attn_factor * (float)(1 + multiplier * 0.1 * log((double)r->factor));
+    return r->attn_factor * (float)(1 + multiplier * 0.1 * elementary_log((double)r->factor));
 }
 
 /* DeepSeek V2, V3 and R1 (arXiv 2405.04434, 2412.19437, 2501.12948), Kimi K2 (2507.20534), GLM-4.7

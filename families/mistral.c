@@ -1,6 +1,5 @@
 /* Mistral, where it is not llama (llama.c). */
-#include <math.h>
-
+#include "../elementary.h"
 #include "families.h"
 #include "parts.h"
 
@@ -34,7 +33,7 @@ void mistral4(struct plan *p) {
         PLAN_FAIL(p, KQ_UNSUPPORTED, "%s.rope.scaling.type is not yarn", p->arch);
     }
     if (r.scaling == ROPE_YARN) {
-        float magnitude = r.attn_factor * (float)(1 + 0.1 * log((double)r.factor));
+        float magnitude = r.attn_factor * (float)(1 + 0.1 * elementary_log((double)r.factor));
         l.scale *= magnitude * magnitude;
         r.log_multiplier *= 10; // files have a tenth of it
     }

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "../build.h"
+#include "../elementary.h"
 #include "../pass.h"
 
 /* ---- angles: a value, made once a pass ------------------------------------------------------- */
@@ -20,9 +21,10 @@ static void turns_token(struct pass *p, const struct step *s, int i) {
     const double *inv_freq = a->inv_freq[p->run_of[i]->seq->n_ctx > a->r.ctx_orig];
     float *cosine = row(p, s->out[0], i), *sine = cosine + n;
     for (int k = 0; k < n; k++) {
-        double theta = pos * inv_freq[k];
-        cosine[k] = (float)(cos(theta) * (double)a->scale);
-        sine[k] = (float)(sin(theta) * (double)a->scale);
+        double sin_theta, cos_theta;
+        elementary_sin_cos(pos * inv_freq[k], &sin_theta, &cos_theta);
+        cosine[k] = (float)(cos_theta * (double)a->scale);
+        sine[k] = (float)(sin_theta * (double)a->scale);
     }
 }
 
@@ -32,7 +34,8 @@ static const struct step_kind turns_kind = {
 /* YaRN: the dimension whose wavelength makes n_rot turns in the original context. */
 static double yarn_dim(const struct rope *r, double n_rot) {
     double pi = 3.14159265358979323846;
-    return r->n_dims * log(r->ctx_orig / (n_rot * 2 * pi)) / (2 * log((double)r->base));
+    double wavelength = r->ctx_orig / (n_rot * 2 * pi); // of 2 pi
+    return r->n_dims * elementary_log(wavelength) / (2 * elementary_log((double)r->base));
 }
 
 /* 1: this pair keeps its frequency; 0: it is divided by the factor. */
@@ -52,7 +55,8 @@ static const double *frequencies(struct plan *p, const struct rope *r, const flo
     double scale = frequency_scale(r);
     for (int i = 0; i < r->n_dims / 2; i++) {
         double factor = factors ? (double)factors[i] : 1;
-        double f = pow((double)r->base, -2.0 * i / r->n_dims) / (isfinite(factor) ? factor : NAN);
+        double f = elementary_pow((double)r->base, -2.0 * i / r->n_dims);
+        f /= isfinite(factor) ? factor : NAN;
         double kept = r->scaling == ROPE_YARN ? yarn_ramp(r, i) : 0;
         inv_freq[i] = f * (scale * (1 - kept) + kept);
     }
@@ -94,7 +98,7 @@ struct turns turns(struct plan *p, struct rope r, enum pairs pairs) {
     bool both = r.factors_long && r.factors_short;
     *a = (struct turns_args){.r = r, .scale = r.attn_factor};
     if (r.scaling == ROPE_YARN) {
-        double tenth = 0.1 * log(1 / frequency_scale(&r));
+        double tenth = 0.1 * elementary_log(1 / frequency_scale(&r));
         a->scale *= (float)((1 + tenth) / (1 + (double)r.log_multiplier * tenth));
     }
     a->inv_freq[0] = frequencies(p, &r, both ? r.factors_short : r.factors);
@@ -114,7 +118,7 @@ struct temperature_args {
 static void temperature_token(struct pass *p, const struct step *s, int i) {
     const struct temperature_args *a = s->args;
     int64_t times = ((int64_t)position(p, i) + a->offset) / a->length;
-    *row(p, s->out[0], i) = (float)(1 + (double)a->scale * log((double)(times + 1)));
+    *row(p, s->out[0], i) = (float)(1 + (double)a->scale * elementary_log((double)(times + 1)));
 }
 
 static const struct step_kind temperature_kind = {

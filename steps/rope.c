@@ -87,6 +87,10 @@ struct turns turns(struct plan *p, struct rope r, enum pairs pairs) {
     if (!(r.base > 0)) {
         PLAN_FAIL(p, KQ_BAD_FILE, "%s.rope.freq_base is not above 0", p->arch);
     }
+    if ((uint64_t)r.n_dims > p->g->mapped_bytes) { // a head of queries has at least as many bytes
+        PLAN_FAIL(p, KQ_BAD_FILE, "%s: rope over %d dimensions in a file of %zu bytes", p->arch,
+                  r.n_dims, p->g->mapped_bytes);
+    }
     if (r.n_dims == 0) return NO_TURNS;
     if (r.n_dims % 2 != 0) {
         PLAN_FAIL(p, KQ_BAD_FILE, "rope over %d numbers of a head of %s, expected pairs", r.n_dims,

@@ -56,7 +56,7 @@ static const struct lie lies[] = {
     {"llama", "attention.key_length", INT, 0, "llama.attention.key_length is 0, expected 1"},
     {"llama", "attention.key_length", INT, 16,
      "attn_q.weight: expected 32 x 64 x 1, found 32 x 32"},
-    {"llama", "attention.key_length", INT, BIG, "attn_q.weight: expected 32 x 1073741824 x 1"},
+    {"llama", "attention.key_length", INT, BIG, "llama: rope over 268435456 dimensions in a file"},
     {"llama", "attention.key_length", REMOVE, 0, NULL}, // 32 / 4
     {"llama", "attention.value_length", INT, 4,
      "attn_v.weight: expected 32 x 8 x 1, found 32 x 16"},

@@ -56,8 +56,8 @@ static void sparse_token(struct pass *p, const struct step *s, int i) {
     for (int k = 0; k < n; k++) l[k % LANES] += x[k];
     float mean = sum_lanes(l) / (float)n;
     float deviation = sqrtf(sum_of_squares(x, n, mean) / (float)(n - 1));
-    float cut = mean + a->n_deviations * deviation;
-    for (int k = 0; k < n; k++) y[k] = x[k] <= cut ? 0 : x[k] - cut; // a NaN stays
+    float cut = deviation < INFINITY ? mean + a->n_deviations * deviation : NAN; // as above
+    for (int k = 0; k < n; k++) y[k] = x[k] <= cut ? 0 : x[k] - cut;             // a NaN stays
 }
 
 static const struct step_kind sparse_kind = {

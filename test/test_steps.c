@@ -329,6 +329,105 @@ static void test_temperature(void) {
     }
 }
 
+/* ---- what is not finite ---------------------------------------------------------------------- */
+
+enum { WIDTH = 16, HALF = WIDTH / 2 };
+
+static value all_of(value x) {
+    return x;
+}
+static value cap(value x) {
+    return softcapped(x, 30);
+}
+static value limits(value x) {
+    return clamped(x, -1, 1);
+}
+static value normed(value x) {
+    return norm(x, NULL);
+}
+static value like_ones(value x) {
+    return like(x, act(scaled(clamped(x, 0, 0), 0), F_EXP));
+}
+static value cut(value x) {
+    return sparse(x, 1);
+}
+
+#define ACT(f)                      \
+    static value act_##f(value x) { \
+        return act(x, f);           \
+    }
+ACT(F_EXP)
+ACT(F_SIGMOID)
+ACT(F_SOFTPLUS)
+ACT(F_TANH)
+ACT(F_SILU)
+ACT(F_GELU)
+
+#define GLU(f)                                                   \
+    static value glu_##f(value x) {                              \
+        value gate = part(x, 0, HALF), up = part(x, HALF, HALF); \
+        return glu(gate, up, f);                                 \
+    }
+GLU(SILU)
+GLU(GELU)
+GLU(SWIGLU_OAI)
+GLU(RELU)
+
+/* Each fails for a NaN and for an infinity, some for what overflows. */
+static const struct {
+    const char *name;
+    value (*of)(value x);
+    bool overflows; // from 1e30
+} hiding[] = {
+    {"nothing", all_of, false},
+    {"cap", cap, false},
+    {"limits", limits, false},
+    {"exp", act_F_EXP, false},
+    {"sigmoid", act_F_SIGMOID, false},
+    {"softplus", act_F_SOFTPLUS, false},
+    {"tanh", act_F_TANH, false},
+    {"silu", act_F_SILU, false},
+    {"gelu", act_F_GELU, false},
+    {"relu squared", relu_squared, false},
+    {"swiglu", glu_SILU, false},
+    {"geglu", glu_GELU, false},
+    {"swiglu_oai", glu_SWIGLU_OAI, false},
+    {"reglu", glu_RELU, false},
+    {"norm", normed, true},
+    {"l2 norm", l2_norm, true},
+    {"like", like_ones, true},
+    {"sparse", cut, true},
+};
+
+static size_t hidden_by;
+
+static void write_hiding(struct plan *p) {
+    p->eps = 1e-6f;
+    logits(wanted(hiding[hidden_by].of(embed(p, "token_embd", p->n_embd, 1))));
+}
+
+static void test_not_finite(void) {
+    const float worst[] = {NAN, -NAN, INFINITY, -INFINITY, 1e30f, -1e30f};
+    for (hidden_by = 0; hidden_by < sizeof hiding / sizeof hiding[0]; hidden_by++) {
+        for (int at = 0; at < WIDTH; at += 5) {
+            for (int i = -1; i < (hiding[hidden_by].overflows ? 6 : 4); i++) {
+                struct table in = {.n = WIDTH}, out;
+                for (int k = 0; k < WIDTH; k++) in.rows[0][k] = 0.25f * (float)(k % 7 - 3);
+                for (int t = 1; t < N_TOKENS; t++)
+                    memcpy(in.rows[t], in.rows[0], sizeof in.rows[0]);
+                if (i >= 0) in.rows[0][at] = worst[i];
+                struct way way = {isa_all[at / 5 % 2], 1, 1};
+                if (!way.isa->usable()) way.isa = isa_best();
+                struct error err = try(write_hiding, &in, &way, &out);
+                bool fails = i >= 0;
+                if (hidden_by < 2 && i == 3) fails = false; // -infinity, as a logit
+                CHECK(fails == (err.status == KQ_NOT_FINITE), "%s: %g at %d: \"%s\"",
+                      hiding[hidden_by].name, i < 0 ? 0.0 : (double)worst[i], at, err.text);
+            }
+        }
+    }
+}
+
 int main(void) {
     test_gates();
     test_ties();
@@ -339,5 +438,6 @@ int main(void) {
     test_chunks();
     test_latent();
     test_temperature();
+    test_not_finite();
     return test_done("test_steps");
 }

@@ -83,8 +83,8 @@ else
 $(FUZZERS:%=$(BUILD)/test/%): $(BUILD)/test/fuzz_main.o
 endif
 
-# Preloaded by test_faults, into the programs as they are.
-$(BUILD)/test/faults.so: test/faults.c Makefile | $(BUILD)/test
+# Preloaded by test_faults and test_state.sh, into the programs as they are.
+$(BUILD)/test/%.so: test/%.c Makefile | $(BUILD)/test
 	$(call SHOW,ld)$(CC) -std=gnu11 $(WARN) $(OPT) -g -shared -fPIC $< -o $@
 
 $(BUILD)/test:
@@ -94,7 +94,7 @@ demo: all
 	./run demo/tales-Q5_K_M.gguf -p "Once upon a time" -n 200 --temp 0.7 --top-k 40 --top-p 0.9 -s 1
 
 programs: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(BUILD)/run $(BUILD)/quantize \
-          $(BUILD)/test/faults.so
+          $(BUILD)/test/faults.so $(BUILD)/test/odd_state.so
 
 test: programs
 	test/run_tests.sh $(BUILD)

@@ -270,9 +270,10 @@ static int reduce_large(double x, struct dd *r) {
     bool above_half = word[1] >> 31; // then it is 1 less a fraction, of the inverted digits
     struct dd fraction = {0, 0};
     double unit = 0x1p-192;
-    for (int i = 6; i >= 1; i--, unit *= 0x1p32) {
+    for (int i = 6; i >= 1; i--) {
         struct dd s = two_sum((above_half ? ~word[i] : word[i]) * unit, fraction.hi);
         fraction = (struct dd){s.hi, s.lo + fraction.lo};
+        unit *= 0x1p32;
     }
     const struct dd half_pi = {0x1.921fb54442d18p0, 0x1.1a62633145c07p-54};
     *r = dd_mul(fast_two_sum(fraction.hi, fraction.lo), half_pi);

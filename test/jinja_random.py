@@ -92,7 +92,8 @@ def check(jinja, ours, r, n):
             template = ("{% for a in " + template[3:-3] + " %}{{ a }}|{{ loop.index }}{{ loop.last }},"
                         "{% else %}E{% endfor %}")
         theirs, mine = jinja(template, text), ours(template, text)
-        if not comparable(theirs) or mine[1].endswith("beyond 64 bits"):  # those we refuse
+        if not comparable(theirs) or mine[1].endswith(
+                ("beyond 64 bits", "complex numbers are not known here")):  # those we refuse
             count["left out"] += 1
             continue
         count["refused" if theirs[0] else "rendered"] += 1

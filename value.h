@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "arena.h"
+#include "exact.h"
 
 enum value_type {
     V_UNDEFINED, // what a template finds where there is nothing

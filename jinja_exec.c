@@ -363,7 +363,7 @@ int jinja_render(const struct jinja *t, struct arena *a, const struct dict *vari
                  struct error *err) {
     struct builder b;
     struct context c = {.t = t, .arena = a, .err = err, .out = &b, .now = now};
-    c.steps = input_bytes < (size_t)1 << 40 ? STEPS(input_bytes) : INT64_MAX;
+    c.steps = (uint64_t)input_bytes < (uint64_t)1 << 40 ? STEPS(input_bytes) : INT64_MAX;
     build_begin(&b, a);
     c.root = jinja_frame_new(&c, NULL, NULL);
     struct frame *top = c.root ? jinja_frame_new(&c, c.root, &t->body) : NULL;

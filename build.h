@@ -30,6 +30,7 @@ struct heads {
     int n, n_kv, dim_k, dim_v; // n * dim_k need not be n_embd
     float scale;               // of scores: 1 / sqrt(dim_k) unless a family sets another
     float softcap;             // 0: none
+    float alibi;               // the largest slope's exponent (see attend), 0: none
     const float *sinks;        // (n) scores that count in the softmax, of no value; NULL: none
 };
 struct heads read_heads(struct plan *p);
@@ -77,6 +78,9 @@ void unused(struct plan *p, const char *name); // NAME as it is may be there, an
 /* ---- steps for each token alone -------------------------------------------------------------- */
 
 value embed(struct plan *p, const char *name, int64_t n, float scale); // row of the token's id
+/* Row of the token's position, of which there are as many as the model was trained with: no
+ * sequence is longer. */
+value learned_positions(struct plan *p, const char *name, int64_t n);
 value heads(value x, int dim); // the same, seen as heads of dim
 
 value l2_norm(value x);                      // each head divided by its length, or by eps
@@ -144,6 +148,9 @@ typedef value cache;
 cache remember(value k, value v, int window);       // 0: all positions are seen
 cache remember_chunks(value k, value v, int chunk); // those of the same chunk of positions
 cache remember_latent(value k, int n_values);       // values are the first n_values of each key
+/* Where h->alibi is a number b above 0, ALiBi (arXiv 2108.12409) takes slope * distance off each
+ * score. With n the largest power of two up to the number of heads, head i < n has a slope of
+ * 2^(-b (i + 1) / n), and head n + i one of 2^(-b (i + 1/2) / n). */
 value attend(value q, cache kv, const struct heads *h);
 
 /* ---- recurrent steps (steps/recurrent.c): a sequence keeps a state for each ------------------ */

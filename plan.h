@@ -116,6 +116,7 @@ struct plan {
     float eps;        // of norms: rms() or centred() of families/parts.h set both
     bool centred;     // norms take the mean off: LayerNorm, not RMS
     bool ctx_matters; // results depend on the length of the context: longrope
+    int n_positions;  // that can be told from each other; 0: any number
 
     struct step *steps;
     int n_steps;

@@ -15,8 +15,13 @@ static int slots_of(const struct memory *m, int n_ctx, int n_batch) {
     return ring < all ? (int)ring : all;
 }
 
+static int room_for(const struct plan *plan, int n_ctx) {
+    return plan->n_positions > 0 && n_ctx > plan->n_positions ? plan->n_positions : n_ctx;
+}
+
 size_t seq_estimate(const struct plan *plan, int n_ctx, int n_batch, bool f32) {
     size_t bytes = 0;
+    n_ctx = room_for(plan, n_ctx);
     for (int i = 0; i < plan->n_memories; i++) {
         const struct memory *m = &plan->memories[i];
         size_t slot = (size_t)m->slot * seq_number_bytes(f32);
@@ -80,7 +85,7 @@ struct seq *seq_open(const struct plan *plan, int n_ctx, int n_batch, bool f32, 
         error_set(err, KQ_NO_MEMORY, "out of memory for a sequence");
         return NULL;
     }
-    *s = (struct seq){.n_ctx = n_ctx, .plan = plan, .f32 = f32};
+    *s = (struct seq){.n_ctx = room_for(plan, n_ctx), .plan = plan, .f32 = f32};
     size_t bytes = seq_estimate(plan, n_ctx, n_batch, f32);
     for (int i = 0; bytes < SIZE_MAX && i < plan->n_memories; i++) {
         s->state_floats += (size_t)plan->memories[i].state;

@@ -39,9 +39,9 @@ static inline size_t seq_number_bytes(bool f32) {
     return f32 ? sizeof(float) : sizeof(ggml_half);
 }
 
-/* An empty sequence with room for n_ctx positions, to which a pass adds at most n_batch. The plan
- * must outlive it. NULL and err if memory is short: slots are reserved, and cost memory once a
- * position in them is used. */
+/* An empty sequence with room for n_ctx positions, or as many as the plan knows (n_positions), to
+ * which a pass adds at most n_batch. The plan must outlive it. NULL and err if memory is short:
+ * slots are reserved, and cost memory once a position in them is used. */
 struct seq *seq_open(const struct plan *plan, int n_ctx, int n_batch, bool f32, struct error *err);
 void seq_close(struct seq *s); // NULL is fine
 

@@ -180,6 +180,10 @@ int run_bench(struct session *s) {
     if (status == 0) status = open_model(s);
     if (status == 0) status = open_transformer(s, longest > 0 ? longest : 1);
     if (status) return status;
+    if (longest > s->n_ctx) {
+        return USAGE("--bench: %d tokens exceed the %d positions of %s: see -p and -n", longest,
+                     s->n_ctx, s->o->model);
+    }
     int32_t *ids = malloc(((size_t)longest + 1) * sizeof *ids);
     if (!ids) return FAIL("out of memory for %d tokens", longest);
     for (int i = 0; i < longest; i++) {

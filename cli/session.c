@@ -96,6 +96,7 @@ int open_transformer(struct session *s, int n_ctx) {
                                    .n_batch = s->n_batch,
                                    .stop = s->stop};
     if (open_engine(s, &p, &s->main) < 0) return failed(s, NULL);
+    s->n_ctx = s->main.seq->n_ctx; // a model that has learned its positions has no others
     p.reference = true;
     return o->verify && open_engine(s, &p, &s->reference) < 0 ? failed(s, NULL) : 0;
 }

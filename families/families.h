@@ -12,6 +12,7 @@ extern const struct family families[]; // arch NULL at the end
 
 /* llama.c */
 void llama(struct plan *p);
+void orion(struct plan *p);
 void smollm3(struct plan *p);
 void seed_oss(struct plan *p);
 void hunyuan_dense(struct plan *p);
@@ -50,7 +51,19 @@ void exaone4(struct plan *p);
 void olmoe(struct plan *p);
 void exaone_moe(struct plan *p);
 /* gpt.c */
+void gpt2(struct plan *p);
+void starcoder2(struct plan *p);
 void gpt_oss(struct plan *p);
+/* parallel.c */
+void gptneox(struct plan *p);
+void falcon(struct plan *p);
+void phi2(struct plan *p);
+void stablelm(struct plan *p);
+/* alibi.c */
+void bloom(struct plan *p);
+void mpt(struct plan *p);
+void refact(struct plan *p);
+void jais(struct plan *p);
 /* deepseek.c */
 void deepseek(struct plan *p);
 void deepseek2(struct plan *p);

@@ -33,6 +33,19 @@ void smollm3(struct plan *p) {
     logits(head(x));
 }
 
+/* Orion 14B (arXiv 2401.12246). A llama with LayerNorm, which has biases. */
+void orion(struct plan *p) {
+    centred(p);
+    struct heads hd = read_heads(p);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        x = add(x, attention(norm(x, "attn_norm"), &hd, t, 0));
+        x = add(x, gated(norm(x, "ffn_norm"), SILU));
+    }
+    logits(head(x));
+}
+
 /* Seed-OSS. A llama whose second norm has another name in the files. */
 void seed_oss(struct plan *p) {
     rms(p);

@@ -19,6 +19,14 @@ value attention(value h, const struct heads *hd, struct turns t, int window) {
     return product(o, "attn_output", h.n);
 }
 
+struct qkv limited(struct qkv a, float most) {
+    if (most == 0) return a;
+    a.q = clamped(a.q, -most, most);
+    a.k = clamped(a.k, -most, most);
+    a.v = clamped(a.v, -most, most);
+    return a;
+}
+
 value normed_attention(value h, const struct heads *hd, struct turns t, int window) {
     struct qkv a = qkv(h, hd);
     a.q = rope(head_norm(a.q, "attn_q_norm"), t);
@@ -94,6 +102,15 @@ value gated(value h, enum activation act) {
         products(h, "ffn_up", 2, (const int64_t[]){n_ff, n_ff}, y);
     }
     return product(glu(y[0], y[1], act), "ffn_down", h.n);
+}
+
+value ungated(value h, value (*f)(value x)) {
+    int n_ff = count_at(h.p, "feed_forward_length", h.p->il, 1, NEEDED);
+    return product(f(product(h, "ffn_up", n_ff)), "ffn_down", h.n);
+}
+
+value gelu(value x) {
+    return act(x, F_GELU);
 }
 
 enum gate read_gate(struct plan *p, enum gate otherwise) {

@@ -13,6 +13,9 @@ void centred(struct plan *p);
  */
 value attention(value h, const struct heads *hd, struct turns t, int window);
 
+/* All of them within -most .. most; 0: as they are. */
+struct qkv limited(struct qkv a, float most);
+
 /* The same with norms of each head's queries and keys, in front of rope (arXiv 2010.04245). */
 value normed_attention(value h, const struct heads *hd, struct turns t, int window);
 
@@ -35,6 +38,10 @@ value position_temper(struct plan *p, int length);
 /* W_down (act(W_gate h) * (W_up h)); W_gate and W_up may be one matrix, ffn_up (arXiv 2002.05202).
  */
 value gated(value h, enum activation act);
+
+/* W_down f(W_up h), the feed-forward of the first transformers (arXiv 1706.03762). */
+value ungated(value h, value (*f)(value x));
+value gelu(value x); // arXiv 1606.08415
 
 /* Mixtral's router: a softmax over the chosen ones' logits (arXiv 2401.04088). */
 #define MIXTRAL ((struct gating){.gate = SOFTMAX_OF_CHOSEN, .scale = 1})

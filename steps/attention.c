@@ -1,5 +1,6 @@
 /* Causal attention over the keys and values of this pass and of earlier ones. */
 #include "../build.h"
+#include "../elementary.h"
 #include "../pass.h"
 #include "../round.h"
 
@@ -120,7 +121,7 @@ struct attend_args {
     const struct remember_args *kept;
     int n_heads;
     float scale, softcap;
-    const float *sinks;
+    const float *sinks, *slopes; // (n_heads) or NULL
 };
 
 /* Positions that token i of a run sees: first .. pos + i. */
@@ -155,6 +156,11 @@ static size_t attend_scratch(const struct step *s, int n_ctx) {
     return ATTN_QUERIES * (scores_stride(n_ctx) + out_stride(a->kept));
 }
 
+/* ALiBi: scores s of positions first .. end, of a query at position pos. */
+static void take_distance(float *s, int first, int end, int pos, float slope) {
+    for (int i = first; i < end; i++) s[i - first] -= slope * (float)(pos - i);
+}
+
 /* Up to ATTN_QUERIES queries of one sequence and key/value head, numbered token by token. */
 static void attend_tile(struct pass *p, const struct step *st, const struct pass_run *r,
                         int head_kv, int first_query, float *work) {
@@ -183,8 +189,9 @@ static void attend_tile(struct pass *p, const struct step *st, const struct pass
     for (int i = 0; i < n_q; i++) {
         float *s = work + (size_t)i * stride;
         if (a->softcap > 0) p->ops->softcap(s, n, a->softcap);
-        int first = first_visible(r, kept, token[i]) - begin;
-        int end = r->pos + token[i] + 1 - begin;
+        int pos = r->pos + token[i], first = first_visible(r, kept, token[i]) - begin;
+        int end = pos + 1 - begin;
+        if (a->slopes) take_distance(s, begin, pos, pos, a->slopes[head[i]]);
         inv_sum[i] = 1 / softmax(p->ops, s, n, first, end, a->sinks ? &a->sinks[head[i]] : NULL);
     }
     p->ops->attn_values(out, work, stride, inv_sum, n_q, &kv, begin, n);
@@ -230,6 +237,17 @@ static void attend_all(struct pass *p, const struct step *s, int n_steps) {
 static const struct step_kind attend_kind = {
     .name = "attend", .does = ALL_TOKENS, .group = attend_all, .scratch = attend_scratch};
 
+static const float *alibi_slopes(struct plan *p, int n_heads, float exponent) {
+    float *slopes = plan_keep(p, (size_t)n_heads, sizeof *slopes);
+    int n = 1;
+    while (n <= n_heads / 2) n *= 2;
+    for (int i = 0; i < n_heads; i++) {
+        double times = i < n ? i + 1 : i - n + 0.5;
+        slopes[i] = (float)elementary_pow(2, -(double)exponent * times / n);
+    }
+    return slopes;
+}
+
 value attend(value q, cache kv, const struct heads *h) {
     struct plan *p = q.p;
     if (kv.id == 0) PLAN_FAIL(p, KQ_BAD_FILE, "layer %d has no keys to attend to", p->il);
@@ -241,7 +259,8 @@ value attend(value q, cache kv, const struct heads *h) {
                   q.dim, kept->n_heads, kept->dim_k, p->il);
     }
     struct attend_args *a = plan_keep(p, 1, sizeof *a);
-    *a = (struct attend_args){kept, n_heads(q), h->scale, h->softcap, h->sinks};
+    *a = (struct attend_args){kept, n_heads(q), h->scale, h->softcap, h->sinks, NULL};
+    if (h->alibi > 0) a->slopes = alibi_slopes(p, a->n_heads, h->alibi);
     struct step *s = plan_step(p, &attend_kind, q, a);
     step_reads(s, kv);
     s->memory = memory;

@@ -1,4 +1,5 @@
-/* Where a model begins and ends: rows of the embedding, and the tokens whose logits are wanted. */
+/* Where a model begins and ends: rows of the embedding and of positions, and the tokens whose
+ * logits are wanted. */
 #include "../build.h"
 #include "../pass.h"
 
@@ -24,6 +25,26 @@ value embed(struct plan *p, const char *name, int64_t n, float scale) {
     *a = (struct embed_args){tensor_matrix(p, name, n, p->n_vocab), scale};
     p->n_vocab = (int)a->w.n_rows; // the first one decides it for all
     struct step *s = plan_step(p, &embed_kind, NO_VALUE, a);
+    s->name = tensor_full_name(p, name);
+    return step_makes(p, s, 0, n);
+}
+
+/* ---- learned positions ----------------------------------------------------------------------- */
+
+static void position_token(struct pass *p, const struct step *s, int i) {
+    const struct embed_args *a = s->args;
+    const uint8_t *data = a->w.data + (size_t)position(p, i) * a->w.row_bytes;
+    dequantize_row(a->w.type, data, row(p, s->out[0], i), a->w.n_cols);
+}
+
+static const struct step_kind position_kind = {
+    .name = "position", .does = EACH_TOKEN, .token = position_token};
+
+value learned_positions(struct plan *p, const char *name, int64_t n) {
+    struct embed_args *a = plan_keep(p, 1, sizeof *a);
+    *a = (struct embed_args){tensor_matrix(p, name, n, p->n_ctx_train), 1};
+    p->n_positions = (int)a->w.n_rows;
+    struct step *s = plan_step(p, &position_kind, NO_VALUE, a);
     s->name = tensor_full_name(p, name);
     return step_makes(p, s, 0, n);
 }

@@ -45,7 +45,7 @@ types.def utf8 unicode_data unicode_case arena array hash round error exact floa
 to_be_rewritten=''
 
 # FILE:NAME, comparisons with a word that happens to be an architecture's name, too.
-other_names='tokenizer.c:llama' # a value of tokenizer.ggml.model
+other_names='tokenizer.c:llama tokenizer.c:gpt2' # values of tokenizer.ggml.model
 
 max_lines=60
 failed=0

@@ -93,6 +93,8 @@ says "--bench: the generation's row" "tg3 " out
 says "--bench: JSON" '{"pp": 9, "pp_tok_s": '
 run 2 $tiny --bench -p x
 run 2 $tiny --bench -p 9 -n 3 -c 4
+run 2 $models/gpt2.gguf --bench
+says "--bench: learned positions" "512 tokens exceed the 64 positions of" err
 
 # ---- perplexity -----------------------------------------------------------------------------------
 

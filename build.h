@@ -5,8 +5,9 @@
  * nothing here returns a failure, and a family owns no memory.
  *
  * Tensors are named as in the file without "blk.N." (see layer) and without ".weight"; keys without
- * the architecture in front. C does not say in which order the arguments of one call are worked
- * out: where two of them add steps, name them first, one a line. */
+ * the architecture in front, those that have none with a "/" in its place. C does not say in which
+ * order the arguments of one call are worked out: where two of them add steps, name them first, one
+ * a line. */
 #ifndef BUILD_H
 #define BUILD_H
 
@@ -109,6 +110,13 @@ value head_part(value x, int64_t first, int64_t n); // of each head
 enum function { F_EXP, F_SIGMOID, F_SOFTPLUS, F_TANH, F_SILU, F_GELU };
 value act(value x, enum function f);
 value relu_squared(value x); // max(0, x)^2 (arXiv 2109.08668)
+
+/* xIELU (arXiv 2411.13010): alpha_p x^2 + beta x above 0; alpha_n (e^x - 1 - x) + beta x up to it,
+ * where the power is that of eps for x above eps. */
+struct xielu {
+    float alpha_p, alpha_n, beta, eps;
+};
+value xielu(value x, struct xielu f);
 
 enum activation { SILU, GELU, SWIGLU_OAI, RELU };
 value glu(value gate, value up, enum activation act); // act(gate) * up (arXiv 2002.05202)

@@ -17,7 +17,11 @@ struct key {
 
 static struct key key_of(const struct plan *p, const char *name) {
     struct key k;
-    snprintf(k.text, sizeof k.text, "%s.%s", p->arch, name);
+    if (name[0] == '/') {
+        snprintf(k.text, sizeof k.text, "%s", name + 1);
+    } else {
+        snprintf(k.text, sizeof k.text, "%s.%s", p->arch, name);
+    }
     return k;
 }
 

@@ -225,7 +225,8 @@ const float *tensor_vectors(struct plan *p, const char *name, const char *suffix
                             int64_t n_rows, bool needed);
 /* (n_groups, n) floats of NAME.weight, or as many in one row. */
 const float *tensor_groups(struct plan *p, const char *name, int64_t n, int64_t n_groups);
-/* (n_cols, n_rows) of a tensor of floats that has (n_rows, n_cols): kept by the plan. */
+/* (n_cols, n_rows) of a tensor of floats that has (n_rows, n_cols) or (n_rows, 1, n_cols): kept by
+ * the plan. */
 const float *tensor_transposed(struct plan *p, const char *name, const char *suffix, int64_t n_cols,
                                int64_t n_rows);
 /* "blk.3.attn_q", for messages and --plan; kept by the plan. */

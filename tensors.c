@@ -115,7 +115,12 @@ const float *tensor_groups(struct plan *p, const char *name, int64_t n, int64_t 
 
 const float *tensor_transposed(struct plan *p, const char *name, const char *suffix, int64_t n_cols,
                                int64_t n_rows) {
-    const float *x = tensor_vectors(p, name, suffix, n_cols, n_rows, true);
+    const struct gguf_tensor *t = find(p, name, suffix, true);
+    bool planes = t->ne[1] == 1 && t->ne[2] == (uint64_t)n_rows && t->ne[3] == 1;
+    if (!planes || t->ne[0] != (uint64_t)n_cols)
+        tensor_vectors(p, name, suffix, n_cols, n_rows, true);
+    check_floats(p, t);
+    const float *x = (const float *)t->data;
     float *y = plan_keep(p, (size_t)(n_cols * n_rows), sizeof *y);
     for (int64_t r = 0; r < n_rows; r++) {
         for (int64_t c = 0; c < n_cols; c++) y[c * n_rows + r] = x[r * n_cols + c];

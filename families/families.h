@@ -13,14 +13,18 @@ extern const struct family families[]; // arch NULL at the end
 /* llama.c */
 void llama(struct plan *p);
 void orion(struct plan *p);
+void deci(struct plan *p);
+void openelm(struct plan *p);
 void smollm3(struct plan *p);
 void seed_oss(struct plan *p);
 void hunyuan_dense(struct plan *p);
+void apertus(struct plan *p);
 void llama4(struct plan *p);
 /* granite.c */
 void granite(struct plan *p);
 void minicpm3(struct plan *p);
 /* qwen.c */
+void qwen(struct plan *p);
 void qwen2(struct plan *p);
 void qwen2moe(struct plan *p);
 void qwen3(struct plan *p);
@@ -29,11 +33,15 @@ void qwen35(struct plan *p);
 /* mamba.c */
 void mamba(struct plan *p);
 void jamba(struct plan *p);
-void plamo2(struct plan *p);
 void mamba2(struct plan *p);
 void falcon_h1(struct plan *p);
 void granite_hybrid(struct plan *p);
+/* nemotron.c */
+void nemotron(struct plan *p);
 void nemotron_h(struct plan *p);
+/* plamo.c */
+void plamo2(struct plan *p);
+void plamo3(struct plan *p);
 /* lfm.c */
 void lfm2(struct plan *p);
 /* gemma.c */
@@ -43,9 +51,11 @@ void gemma3(struct plan *p);
 void gemma3n(struct plan *p);
 void gemma4(struct plan *p);
 /* glm.c */
+void chatglm(struct plan *p);
 void glm4(struct plan *p);
 void glm4moe(struct plan *p);
 /* olmo.c */
+void olmo(struct plan *p);
 void olmo2(struct plan *p);
 void exaone4(struct plan *p);
 void olmoe(struct plan *p);
@@ -78,14 +88,20 @@ void hy_v3(struct plan *p);
 void bailingmoe(struct plan *p);
 void bailingmoe2(struct plan *p);
 /* cohere.c */
+void command_r(struct plan *p);
+void cohere2(struct plan *p);
 void cohere2moe(struct plan *p);
+/* kimi.c */
+void kimi_linear(struct plan *p);
+/* arcee.c */
+void arcee(struct plan *p);
+void afmoe(struct plan *p);
 /* mixtures.c */
 void phimoe(struct plan *p);
 void ernie4_5_moe(struct plan *p);
 void smallthinker(struct plan *p);
 void grovemoe(struct plan *p);
 void minimax_m2(struct plan *p);
-void afmoe(struct plan *p);
 void mimo2(struct plan *p);
 void step35(struct plan *p);
 void laguna(struct plan *p);

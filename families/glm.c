@@ -2,6 +2,20 @@
 #include "families.h"
 #include "parts.h"
 
+/* ChatGLM 2 and 3, GLM-4 9B (arXiv 2406.12793): one matrix for queries, keys and values, one for
+ * gate and up; half of each head turns. */
+void chatglm(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), NEIGHBOURS);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        x = add(x, attention(norm(x, "attn_norm"), &hd, t, 0));
+        x = add(x, gated(norm(x, "ffn_norm"), SILU));
+    }
+    logits(head(x));
+}
+
 /* GLM-4 0414 and GLM-Z1 (after arXiv 2406.12793): norms in front of the branches and behind them;
  * half of each head turns. */
 void glm4(struct plan *p) {

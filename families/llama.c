@@ -1,4 +1,8 @@
 /* Llama, and the models that are built like it. */
+#include <float.h>
+#include <math.h>
+
+#include "../elementary.h"
 #include "families.h"
 #include "parts.h"
 
@@ -15,6 +19,57 @@ void llama(struct plan *p) {
     for (int il = 0; layer(p, il); il++) {
         x = add(x, attention(norm(x, "attn_norm"), &hd, t, 0));
         x = add(x, feed_forward(norm(x, "ffn_norm"), SILU));
+    }
+    logits(head(x));
+}
+
+/* What a layer without a width may have in the file all the same. */
+static void deci_layer_of_nothing(struct plan *p) {
+    static const char *const names[] = {"attn_norm.weight",   "attn_q.weight",
+                                        "attn_k.weight",      "attn_v.weight",
+                                        "attn_output.weight", "ffn_norm.weight"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) unused(p, names[i]);
+}
+
+/* DeciLM 7B, Llama-Nemotron 51B, 49B and 253B (arXiv 2411.19146, 2505.00949): llamas of which a
+ * search has taken layers apart. Some have no attention, some a mere matrix in its place, some do
+ * nothing at all; heads and widths are each layer's own. */
+void deci(struct plan *p) {
+    rms(p);
+    int dim = count_at(p, "attention.head_count", 0, 0, NEEDED);
+    dim = count(p, "attention.key_length", 1, dim > 0 ? p->n_embd / dim : NEEDED);
+    struct turns t = turns(p, read_rope(p, dim), NEIGHBOURS);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        int n = count_at(p, "attention.head_count", il, 0, NEEDED);
+        int n_kv = count_at(p, "attention.head_count_kv", il, 0, n);
+        if (count_at(p, "feed_forward_length", il, 0, NEEDED) == 0) {
+            deci_layer_of_nothing(p);
+            continue;
+        }
+        if (n > 0 && n_kv == 0) {
+            x = add(x, product(norm(x, "attn_norm"), "attn_output", x.n));
+        } else if (n > 0) {
+            struct heads hd = read_heads_at(p, il);
+            x = add(x, attention(norm(x, "attn_norm"), &hd, t, 0));
+        }
+        x = add(x, gated(norm(x, "ffn_norm"), SILU));
+    }
+    logits(head(x));
+}
+
+/* OpenELM (arXiv 2404.14619): deeper layers have more heads and are wider; norms of queries and
+ * keys. */
+void openelm(struct plan *p) {
+    rms(p);
+    int dim = p->n_embd / count_at(p, "attention.head_count", 0, 1, NEEDED);
+    dim = count(p, "attention.key_length", 1, dim);
+    struct turns t = turns(p, read_rope(p, dim), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        struct heads hd = read_heads_at(p, il);
+        x = add(x, normed_attention(norm(x, "attn_norm"), &hd, t, 0));
+        x = add(x, gated(norm(x, "ffn_norm"), SILU));
     }
     logits(head(x));
 }
@@ -72,6 +127,36 @@ void hunyuan_dense(struct plan *p) {
         value o = attend(a.q, remember(a.k, a.v, 0), &hd);
         x = add(x, product(o, "attn_output", x.n));
         x = add(x, gated(norm(x, "ffn_norm"), SILU));
+    }
+    logits(head(x));
+}
+
+static float softplus(float x) {
+    return x > 20 ? x : (float)elementary_log1p(elementary_exp((double)x));
+}
+
+/* What the file says of layer il's function: its alphas before they are made positive. */
+static struct xielu read_xielu(struct plan *p, int il) {
+    float least = -FLT_MAX, needed = -INFINITY;
+    struct xielu f = {.beta = number_at(p, "/xielu.beta", il, least, needed),
+                      .eps = number_at(p, "/xielu.eps", il, least, needed)};
+    f.alpha_p = softplus(number_at(p, "/xielu.alpha_p", il, least, needed));
+    f.alpha_n = f.beta + softplus(number_at(p, "/xielu.alpha_n", il, least, needed));
+    return f;
+}
+
+/* Apertus (arXiv 2509.14233): feed-forwards without gates, of xIELU, whose bends each layer has
+ * learned; norms of queries and keys. */
+void apertus(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    int n_ff = count(p, "feed_forward_length", 1, NEEDED);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        x = add(x, normed_attention(norm(x, "attn_norm"), &hd, t, 0));
+        value u = product(norm(x, "ffn_norm"), "ffn_up", n_ff);
+        x = add(x, product(xielu(u, read_xielu(p, il)), "ffn_down", x.n));
     }
     logits(head(x));
 }

@@ -58,52 +58,6 @@ void jamba(struct plan *p) {
     logits(head(x));
 }
 
-/* PLaMo 2's tensors of vectors are named without ".weight". */
-static value named_norm(value x, const char *name) {
-    return gain(norm(x, NULL), vector_named(x.p, name, x.n), name);
-}
-
-/* One decay for each head, which makes the scan that of Mamba-2; norms of B, C and dt. */
-static value plamo2_mixer(value h) {
-    struct plan *p = h.p;
-    int n = count(p, "ssm.inner_size", 1, NEEDED), state = count(p, "ssm.state_size", 1, NEEDED);
-    int n_heads_ = count(p, "ssm.time_step_rank", 1, NEEDED), dim = n / n_heads_;
-    int n_dt = p->n_embd / 16 > 64 ? p->n_embd / 16 : 64;
-    value zx = product_heads(h, "ssm_in", n_heads_, 2 * dim), parts[3]; // B, C and dt
-    value z = head_part(zx, 0, dim), x = head_part(zx, dim, dim);
-    x = act(convolve(x, "ssm_conv1d", count(p, "ssm.conv_kernel", 1, NEEDED)), F_SILU);
-    products(x, "ssm_x", 3, (const int64_t[]){state, state, n_dt}, parts);
-    value b = named_norm(parts[0], "ssm_b_norm"), c = named_norm(parts[1], "ssm_c_norm");
-    value dt = named_norm(parts[2], "ssm_dt_norm");
-    dt = act(product(dt, "ssm_dt", n_heads_), F_SOFTPLUS);
-    value decay = act(gain(dt, vector_named(p, "ssm_a", n_heads_), "ssm_a"), F_EXP);
-    value y = scan(heads(x, dim), b, c, dt, decay, vector_named(p, "ssm_d", n_heads_));
-    return product(glu(z, y, SILU), "ssm_out", h.n);
-}
-
-/* PLaMo 2 (arXiv 2509.04897): Mamba and attention in turn, norms behind the branches, too. */
-void plamo2(struct plan *p) {
-    rms(p);
-    int dim = count(p, "attention.key_length", 1, NEEDED);
-    struct turns t = turns(p, read_rope(p, dim), HALVES);
-    value x = embed(p, "token_embd", p->n_embd, 1);
-    for (int il = 0; layer(p, il); il++) {
-        value h = norm(x, "attn_norm"), y;
-        if (count_at(p, "attention.head_count_kv", il, 0, NEEDED) == 0) {
-            y = plamo2_mixer(h);
-        } else {
-            struct heads hd = read_heads_at(p, il);
-            struct qkv a = qkv(h, &hd);
-            a.q = rope(group_norm(a.q, "attn_q_norm"), t);
-            a.k = rope(group_norm(a.k, "attn_k_norm"), t);
-            y = product(attend(a.q, remember(a.k, a.v, 0), &hd), "attn_output", x.n);
-        }
-        x = add(x, named_norm(y, "post_attention_norm"));
-        x = add(x, named_norm(gated(norm(x, "ffn_norm"), SILU), "post_ffw_norm"));
-    }
-    logits(head(x));
-}
-
 /* ---- Mamba-2: arXiv 2405.21060 --------------------------------------------------------------- */
 
 /* One decay a head, heads as wide as those of attention, B and C shared by groups of them. */
@@ -187,53 +141,4 @@ void granite_hybrid(struct plan *p) {
         x = add_scaled(x, y, residual);
     }
     logits(scaled(head(x), divisor > 0 ? 1 / divisor : 1));
-}
-
-/* ---- Nemotron-H: arXiv 2504.03624 ------------------------------------------------------------ */
-
-/* W_down max(0, W_up h)^2 */
-static value relu2_network(value h, const char *up, const char *down, int n_ff) {
-    return product(relu_squared(product(h, up, n_ff)), down, h.n);
-}
-
-/* Experts without gates; in Nemotron 3 Super in a smaller space than the router and the shared one.
- */
-static value nemotron_moe(value h, struct gating g, int n_latent) {
-    struct plan *p = h.p;
-    int n_ff = expert_width(p);
-    int n_shared = count(p, "expert_shared_feed_forward_length", 1, NEEDED);
-    g.bias = vector_named_if(p, "exp_probs_b.bias", p->n_expert);
-    struct choice c = choose(product(h, "ffn_gate_inp", p->n_expert), p->n_expert_used, g);
-    value z = n_latent ? product(h, "ffn_latent_down", n_latent) : h;
-    z = experts_begin(z, &c);
-    value y = experts_end(relu2_network(z, "ffn_up_exps", "ffn_down_exps", n_ff), &c);
-    if (n_latent) y = product(y, "ffn_latent_up", h.n);
-    return add(y, relu2_network(h, "ffn_up_shexp", "ffn_down_shexp", n_shared));
-}
-
-/* Nemotron-H, Nemotron Nano 2 and, with experts, Nemotron 3: one mixer a layer, Mamba-2, attention
- * without positions, or a feed-forward; which one, the widths of heads and feed-forward say. */
-void nemotron_h(struct plan *p) {
-    rms(p);
-    skip_prediction(p);
-    struct gating g = read_gating(p, SIGMOID, true);
-    int n_latent = count(p, "moe_latent_size", 0, 0);
-    value x = embed(p, "token_embd", p->n_embd, 1);
-    for (int il = 0; layer(p, il); il++) {
-        value h = norm(x, "attn_norm"), y;
-        int n_kv = count_at(p, "attention.head_count_kv", il, 0, NEEDED);
-        int n_ff = count_at(p, "feed_forward_length", il, 0, NEEDED);
-        if (n_ff == 0 && n_kv == 0) {
-            y = mamba2_mixer(h);
-        } else if (n_ff == 0) {
-            struct heads hd = read_heads_at(p, il);
-            y = attention(h, &hd, NO_TURNS, 0);
-        } else if (has(p, "ffn_gate_inp")) {
-            y = nemotron_moe(h, g, n_latent);
-        } else {
-            y = relu2_network(h, "ffn_up", "ffn_down", n_ff);
-        }
-        x = add(x, y);
-    }
-    logits(head(x));
 }

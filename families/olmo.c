@@ -2,6 +2,26 @@
 #include "families.h"
 #include "parts.h"
 
+/* OLMo (arXiv 2402.00838): LayerNorm without weights; queries, keys and values have limits in the
+ * 7B's later trainings. */
+void olmo(struct plan *p) {
+    centred(p);
+    struct heads hd = read_heads(p);
+    float limit = number(p, "attention.clamp_kqv", 0, 0);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), NEIGHBOURS);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        struct qkv a = limited_qkv(norm(x, NULL), &hd, limit);
+        a.q = rope(a.q, t);
+        a.k = rope(a.k, t);
+        value o = attend(a.q, remember(a.k, a.v, 0), &hd);
+        x = add(x, product(o, "attn_output", x.n));
+        x = add(x, gated(norm(x, NULL), SILU));
+    }
+    value h = norm(wanted(x), NULL);
+    logits(product(h, has(p, "output") ? "output" : "token_embd", p->n_vocab));
+}
+
 /* OLMo 2 and 3 (arXiv 2501.00656): norms of queries and keys run over all heads together; OLMo 3
  * has windows in three of four layers, which turn without scaling. */
 void olmo2(struct plan *p) {

@@ -35,12 +35,22 @@ value normed_attention(value h, const struct heads *hd, struct turns t, int wind
     return product(o, "attn_output", h.n);
 }
 
+struct qkv limited_qkv(value h, const struct heads *hd, float limit) {
+    struct qkv a = qkv(h, hd);
+    if (limit > 0) {
+        a.q = clamped(a.q, -limit, limit);
+        a.k = clamped(a.k, -limit, limit);
+        a.v = clamped(a.v, -limit, limit);
+    }
+    return a;
+}
+
 struct latent read_latent(struct plan *p) {
     struct latent l = {.n = count(p, "attention.head_count", 1, NEEDED),
                        .n_rope = count(p, "rope.dimension_count", 0, NEEDED),
                        .rank = count(p, "attention.kv_lora_rank", 1, NEEDED),
                        .q_rank = count(p, "attention.q_lora_rank", 0, 0)};
-    int n_kv = count(p, "attention.head_count_kv", 1, NEEDED);
+    int n_kv = count_at(p, "attention.head_count_kv", p->il, 1, NEEDED);
     int dim = count(p, "attention.key_length", 1, NEEDED);
     dim = count(p, "attention.key_length_mla", 1, dim);
     l.n_v = count(p, "attention.value_length", 1, NEEDED);

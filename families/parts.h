@@ -19,6 +19,9 @@ struct qkv limited(struct qkv a, float most);
 /* The same with norms of each head's queries and keys, in front of rope (arXiv 2010.04245). */
 value normed_attention(value h, const struct heads *hd, struct turns t, int window);
 
+/* Queries, keys and values between -limit and limit; 0: as they are. */
+struct qkv limited_qkv(value h, const struct heads *hd, float limit);
+
 /* Latent attention (arXiv 2405.04434): keys and values of all heads are made from `rank` numbers,
  * c, and one key that turns, the same for all heads. Files have attn_k_b and attn_v_b, and queries
  * go to where c is, which alone is remembered; those of early 2025 have attn_kv_b, which makes all
@@ -28,7 +31,7 @@ struct latent {
     int rank, q_rank;           // q_rank: of what queries are made from, if not from h
     float scale;                // of scores
 };
-struct latent read_latent(struct plan *p);
+struct latent read_latent(struct plan *p); // within a layer: where the number of heads differs
 value latent_attention(value h, const struct latent *l, struct turns t, value temper);
 
 /* The temperature of queries that keys set, for each `length` of positions if they do not say how
@@ -42,6 +45,9 @@ value gated(value h, enum activation act);
 /* W_down f(W_up h), the feed-forward of the first transformers (arXiv 1706.03762). */
 value ungated(value h, value (*f)(value x));
 value gelu(value x); // arXiv 1606.08415
+
+/* Mamba-2 (arXiv 2405.21060) in place of attention. */
+value mamba2_mixer(value h);
 
 /* Mixtral's router: a softmax over the chosen ones' logits (arXiv 2401.04088). */
 #define MIXTRAL ((struct gating){.gate = SOFTMAX_OF_CHOSEN, .scale = 1})

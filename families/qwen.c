@@ -2,6 +2,23 @@
 #include "families.h"
 #include "parts.h"
 
+/* Qwen, the first (arXiv 2309.16609): queries, keys and values in one matrix with a bias; files
+ * announce the widths of gate and up together. */
+void qwen(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    int n_ff = count(p, "feed_forward_length", 2, NEEDED) / 2;
+    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        x = add(x, attention(norm(x, "attn_norm"), &hd, t, 0));
+        value h = norm(x, "ffn_norm");
+        value gate = product(h, "ffn_gate", n_ff), up = product(h, "ffn_up", n_ff);
+        x = add(x, product(glu(gate, up, SILU), "ffn_down", x.n));
+    }
+    logits(head(x));
+}
+
 /* Qwen 2 and 2.5 (arXiv 2407.10671, 2412.15115): queries, keys and values have biases. As qwen2vl
  * the text of Qwen2-VL (2409.12191): its rotary sections all have the same position in a text. As
  * phi3 Phi-3 and Phi-4 (2404.14219), with longrope; as exaone EXAONE 3 (2408.03541). */

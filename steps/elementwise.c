@@ -306,6 +306,33 @@ value relu_squared(value x) {
     return step_makes_like(plan_step(x.p, &relu2_kind, x, NULL), x);
 }
 
+/* In pieces that fit on the stack, because the result may lie where x does. */
+static void xielu_token(struct pass *p, const struct step *s, int i) {
+    enum { PIECE = 64 };
+    const struct xielu *f = s->args;
+    const float *x = row(p, s->in[0], i);
+    float *y = row(p, s->out[0], i);
+    for (int n = s->in[0].n, piece; n > 0; n -= piece, x += piece, y += piece) {
+        float power[PIECE];
+        piece = n < PIECE ? n : PIECE;
+        for (int k = 0; k < piece; k++) power[k] = x[k] < f->eps ? x[k] : f->eps;
+        p->ops->expm1(power, power, piece);
+        for (int k = 0; k < piece; k++) { // a NaN stays
+            float curved = x[k] > 0 ? f->alpha_p * x[k] * x[k] : (power[k] - x[k]) * f->alpha_n;
+            y[k] = curved + f->beta * x[k];
+        }
+    }
+}
+
+static const struct step_kind xielu_kind = {
+    .name = "xielu", .does = EACH_TOKEN, .in_place = true, .token = xielu_token};
+
+value xielu(value x, struct xielu f) {
+    struct xielu *a = plan_keep(x.p, 1, sizeof *a);
+    *a = f;
+    return step_makes_like(plan_step(x.p, &xielu_kind, x, a), x);
+}
+
 struct glu_args {
     enum activation act;
 };

@@ -329,6 +329,34 @@ static void test_temperature(void) {
     }
 }
 
+/* ---- xIELU ----------------------------------------------------------------------------------- */
+
+static const struct xielu bends = {.alpha_p = 1.5f, .alpha_n = 1.25f, .beta = 0.5f, .eps = -1e-6f};
+
+static value bent(value x) {
+    return xielu(x, bends);
+}
+
+static void write_xielu(struct plan *p) {
+    logits(wanted(bent(embed(p, "token_embd", p->n_embd, 1))));
+}
+
+static void test_xielu(void) {
+    struct table in = normal_rows(MAX_ROW - 1), out;
+    in.rows[0][0] = 0;
+    in.rows[0][1] = -1e-7f; // above eps
+    in.rows[0][2] = -200;
+    out = run_every_way(write_xielu, &in, "xielu");
+    for (int i = 0; i < N_TOKENS; i++) {
+        for (int k = 0; k < in.n; k++) {
+            double x = (double)in.rows[i][k], least = fmin(x, (double)bends.eps);
+            double y = x > 0 ? 1.5 * x * x : 1.25 * (expm1(least) - x);
+            CHECK(close_to(out.rows[i][k], y + 0.5 * x), "xielu of %g is %g, expected %g", x,
+                  (double)out.rows[i][k], y + 0.5 * x);
+        }
+    }
+}
+
 /* ---- what is not finite ---------------------------------------------------------------------- */
 
 enum { WIDTH = 16, HALF = WIDTH / 2 };
@@ -389,6 +417,7 @@ static const struct {
     {"silu", act_F_SILU, false},
     {"gelu", act_F_GELU, false},
     {"relu squared", relu_squared, false},
+    {"xielu", bent, false},
     {"swiglu", glu_SILU, false},
     {"geglu", glu_GELU, false},
     {"swiglu_oai", glu_SWIGLU_OAI, false},
@@ -438,6 +467,7 @@ int main(void) {
     test_chunks();
     test_latent();
     test_temperature();
+    test_xielu();
     test_not_finite();
     return test_done("test_steps");
 }

@@ -85,7 +85,8 @@ struct seq *seq_open(const struct plan *plan, int n_ctx, int n_batch, bool f32, 
         error_set(err, KQ_NO_MEMORY, "out of memory for a sequence");
         return NULL;
     }
-    *s = (struct seq){.n_ctx = room_for(plan, n_ctx), .plan = plan, .f32 = f32};
+    *s = (struct seq){
+        .n_ctx = room_for(plan, n_ctx), .n_ctx_asked = n_ctx, .plan = plan, .f32 = f32};
     size_t bytes = seq_estimate(plan, n_ctx, n_batch, f32);
     for (int i = 0; bytes < SIZE_MAX && i < plan->n_memories; i++) {
         s->state_floats += (size_t)plan->memories[i].state;

@@ -12,7 +12,7 @@ const char options_help[] =
     "prompt     -p TEXT | -f FILE | --ids \"1 5 7\"   (without one: standard input, if it is "
     "piped)\n"
     "length     -n N     tokens to generate (128; 0: only read the prompt; -1: until the end)\n"
-    "           -c N     context (the model's, at most 4096)\n"
+    "           -c N     context (the model's, as far as memory allows)\n"
     "sampling   --temp T (0: the likeliest token, the default)  -s SEED\n"
     "           --top-k K  --top-p P  --min-p P  --repeat-penalty R\n"
     "speed      -t N     threads (usable physical cores)    -b N  prompt tokens at a time (256)\n"

@@ -30,6 +30,7 @@ struct session {
     struct sampler *sampler;
     uint64_t seed;             // the sampler's
     int n_ctx, n_batch;        // the transformer's
+    int n_ctx_asked;           // for longrope (seq.h); 0: n_ctx
     struct token_list tokens;  // prompt, then what was generated
     size_t n_prompt, n_reused; // n_reused of the prompt were in the cache before it was read
     bool context_full;         // and so generation ended
@@ -54,7 +55,8 @@ int open_file(struct session *s);
 int open_model(struct session *s); // and the file
 /* Encoding ends when a stop is asked for if `stops`. */
 int open_tokenizer(struct session *s, bool stops);
-/* The model's transformer, with -c or else n_ctx positions; starts the threads. */
+/* The model's transformer, with -c or else n_ctx positions, to which longrope's factors are made
+ * unless default_context chose them; starts the threads. */
 int open_transformer(struct session *s, int n_ctx);
 int open_sampler(struct session *s); // chooses a seed if none was given
 void close_session(struct session *s);
@@ -64,8 +66,10 @@ int try_model(struct session *s, struct error *err);
 /* open_tokenizer's work for a caller that goes on without one: -1 and err. */
 int try_tokenizer(struct session *s, struct error *err);
 
-/* -c of runs that do not say: the model's own, at most 4096. */
-int default_context(const struct session *s);
+/* -c of runs that do not say: the model's own, as far as a quarter of the free memory holds what a
+ * sequence remembers; that it is less is said. Longrope's factors are those of the model's own in
+ * any case: no logit depends on the memory. */
+int default_context(struct session *s);
 
 /* The bytes of a token, valid until the next call. See tokenizer_piece. */
 struct gguf_str piece_of(struct session *s, int32_t id, bool show_special);

@@ -2,17 +2,7 @@
 
 #include <stdio.h>
 
-/* What the kernel counts as this process's own memory: neither file nor shared. 0 if unknown. */
-static size_t anonymous_bytes(void) {
-    FILE *f = fopen("/proc/self/status", "r");
-    char line[128];
-    unsigned long long kb = 0;
-    while (f && fgets(line, sizeof line, f)) {
-        if (sscanf(line, "RssAnon: %llu kB", &kb) == 1) break;
-    }
-    if (f) fclose(f);
-    return (size_t)kb * 1024;
-}
+#include "memory.h"
 
 void note_memory(struct session *s) {
     size_t bytes = anonymous_bytes();

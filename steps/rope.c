@@ -18,7 +18,7 @@ struct turns_args {
 static void turns_token(struct pass *p, const struct step *s, int i) {
     const struct turns_args *a = s->args;
     int n = a->r.n_dims / 2, pos = position(p, i);
-    const double *inv_freq = a->inv_freq[p->run_of[i]->seq->n_ctx > a->r.ctx_orig];
+    const double *inv_freq = a->inv_freq[p->run_of[i]->seq->n_ctx_asked > a->r.ctx_orig];
     float *cosine = row(p, s->out[0], i), *sine = cosine + n;
     for (int k = 0; k < n; k++) {
         double sin_theta, cos_theta;

@@ -19,7 +19,7 @@ cli/generate
 cli/stats cli/prompt
 cli/session
 cli/options
-cli/print
+cli/print cli/memory
 kq
 transformer
 model

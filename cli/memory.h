@@ -1,0 +1,15 @@
+/* How much memory the system, or what the process was put into, has to give. */
+#ifndef MEMORY_H
+#define MEMORY_H
+
+#include <stddef.h>
+
+/* Bytes that could be used without pushing anything out: the smallest of what the kernel calls
+ * available, what a container's limit leaves and the limit of the address space; SIZE_MAX where no
+ * system tells. */
+size_t free_memory(void);
+
+/* What the kernel counts as this process's own memory: neither file nor shared. 0 if unknown. */
+size_t anonymous_bytes(void);
+
+#endif

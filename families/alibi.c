@@ -55,6 +55,26 @@ void refact(struct plan *p) {
     logits(head(x));
 }
 
+/* Baichuan and Baichuan 2 (arXiv 2309.10305): 7B turns as llama does, 13B has ALiBi. Files do not
+ * say which; the number of layers does. */
+void baichuan(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    struct rope r = read_rope(p, hd.dim_k);
+    if (p->n_layer != 32 && p->n_layer != 40) {
+        PLAN_FAIL(p, KQ_UNSUPPORTED, "%s of %d layers: with 32 it has rope, with 40 ALiBi", p->arch,
+                  p->n_layer);
+    }
+    hd.alibi = p->n_layer == 40 ? 8 : 0;
+    struct turns t = p->n_layer == 32 ? turns(p, r, NEIGHBOURS) : NO_TURNS;
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        x = add(x, attention(norm(x, "attn_norm"), &hd, t, 0));
+        x = add(x, gated(norm(x, "ffn_norm"), SILU));
+    }
+    logits(head(x));
+}
+
 /* Jais (arXiv 2308.16149), Arabic and English. Its shape was found on small models and carried over
  * to large ones (muP, 2203.03466), for which scores are divided by the head's size, not its root;
  * a gated feed-forward with biases. */

@@ -92,5 +92,6 @@ const struct family families[] = {
     {"apertus", apertus},
     {"arcee", arcee},
     {"plamo3", plamo3},
+    {"baichuan", baichuan},
     {NULL, NULL},
 };

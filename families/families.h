@@ -73,6 +73,7 @@ void stablelm(struct plan *p);
 void bloom(struct plan *p);
 void mpt(struct plan *p);
 void refact(struct plan *p);
+void baichuan(struct plan *p);
 void jais(struct plan *p);
 /* deepseek.c */
 void deepseek(struct plan *p);

@@ -11,7 +11,7 @@ void olmo(struct plan *p) {
     struct turns t = turns(p, read_rope(p, hd.dim_k), NEIGHBOURS);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
-        struct qkv a = limited_qkv(norm(x, NULL), &hd, limit);
+        struct qkv a = limited(qkv(norm(x, NULL), &hd), limit);
         a.q = rope(a.q, t);
         a.k = rope(a.k, t);
         value o = attend(a.q, remember(a.k, a.v, 0), &hd);

@@ -35,16 +35,6 @@ value normed_attention(value h, const struct heads *hd, struct turns t, int wind
     return product(o, "attn_output", h.n);
 }
 
-struct qkv limited_qkv(value h, const struct heads *hd, float limit) {
-    struct qkv a = qkv(h, hd);
-    if (limit > 0) {
-        a.q = clamped(a.q, -limit, limit);
-        a.k = clamped(a.k, -limit, limit);
-        a.v = clamped(a.v, -limit, limit);
-    }
-    return a;
-}
-
 struct latent read_latent(struct plan *p) {
     struct latent l = {.n = count(p, "attention.head_count", 1, NEEDED),
                        .n_rope = count(p, "rope.dimension_count", 0, NEEDED),

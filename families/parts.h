@@ -19,9 +19,6 @@ struct qkv limited(struct qkv a, float most);
 /* The same with norms of each head's queries and keys, in front of rope (arXiv 2010.04245). */
 value normed_attention(value h, const struct heads *hd, struct turns t, int window);
 
-/* Queries, keys and values between -limit and limit; 0: as they are. */
-struct qkv limited_qkv(value h, const struct heads *hd, float limit);
-
 /* Latent attention (arXiv 2405.04434): keys and values of all heads are made from `rank` numbers,
  * c, and one key that turns, the same for all heads. Files have attn_k_b and attn_v_b, and queries
  * go to where c is, which alone is remembered; those of early 2025 have attn_kv_b, which makes all

@@ -239,6 +239,7 @@ static const struct {
     {"qwen", "qwen.feed_forward_length", 1, "is 1, expected 2"},
     {"qwen", "qwen.feed_forward_length", 510, "expected 64 x 255 x 1"},
     {"openelm", "openelm.attention.head_count", 3, "expected 64 x 160 x 1"},
+    {"baichuan-13b", "baichuan.block_count", 33, "baichuan of 33 layers"},
     {"deci", "deci.attention.head_count", 0, "blk.0.attn_"},
     {"deci", "deci.attention.head_count_kv", 0, "blk.0.attn_"},
     {"deci", "deci.attention.head_count_kv", 3, "which does not divide the 4 query heads"},

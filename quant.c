@@ -20,7 +20,10 @@
  *   Q5_0  w = d * (q - 16)    q as in Q4_0, + 16 * bit i of qh           layout_q5_0
  *   Q5_1  w = d * q + m       q as in Q5_0                               layout_q5_1
  *   Q8_0  w = d * qs[i]                                                  layout_q8_0
+ *   IQ4_NL w = d * v[q]                    q as in Q4_0, v iq4_values    layout_iq4_nl
  *   MXFP4 w = 2^(e - 128) * v[q]           q as in Q4_0, v mxfp4_values  layout_mxfp4
+ *   NVFP4 w = half the scale d[j] * v[q]   64 weights, j = i / 16        layout_nvfp4
+ *         q = qs[8 * j + i % 8][4h..4h+3], h = i / 8 % 2
  *
  * qh is 32 bits, little-endian: bit i is qh[i / 8][i % 8]. MXFP4: OCP Microscaling formats 1.0. */
 void dequantize_row_q4_0(const block_q4_0 *x, float *y, int64_t k) {
@@ -88,6 +91,50 @@ void dequantize_row_mxfp4(const block_mxfp4 *x, float *y, int64_t k) {
         for (int j = 0; j < QK / 2; j++) {
             y[j] = d * (float)mxfp4_values[x->qs[j] & 15];
             y[j + QK / 2] = d * (float)mxfp4_values[x->qs[j] >> 4];
+        }
+    }
+}
+
+void dequantize_row_nvfp4(const block_nvfp4 *x, float *y, int64_t k) {
+    for (; k > 0; k -= 64, x++) {
+        for (int j = 0; j < 4; j++, y += 16) {
+            float d = ue4m3_half_to_fp32(x->d[j]);
+            for (int l = 0; l < 8; l++) {
+                y[l] = d * (float)mxfp4_values[x->qs[8 * j + l] & 15];
+                y[l + 8] = d * (float)mxfp4_values[x->qs[8 * j + l] >> 4];
+            }
+        }
+    }
+}
+
+const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                               1,    13,   25,  38,  53,  69,  89,  113};
+
+/* 32 weights, two in a byte. */
+static void scale_iq4(float *y, const uint8_t *qs, float scale) {
+    for (int j = 0; j < QK / 2; j++) {
+        y[j] = scale * (float)iq4_values[qs[j] & 15];
+        y[j + QK / 2] = scale * (float)iq4_values[qs[j] >> 4];
+    }
+}
+
+void dequantize_row_iq4_nl(const block_iq4_nl *x, float *y, int64_t k) {
+    for (; k > 0; k -= QK, x++, y += QK) scale_iq4(y, x->qs, fp16_to_fp32(x->d));
+}
+
+/* IQ4_XS: 256 weights in 8 sub-blocks j = i / 32.
+ *
+ *   w = (d * (sc - 32)) * v[q]   v iq4_values                            layout_iq4_xs
+ *   q = qs[16 * j + i % 16][4h..4h+3], h = i / 16 % 2
+ *   sc: low bits scales_l[j / 2][4s..4s+3], s = j % 2, high bits scales_h[j / 4][2t..2t+1],
+ *       t = j % 4 */
+void dequantize_row_iq4_xs(const block_iq4_xs *x, float *y, int64_t k) {
+    for (; k > 0; k -= QK_K, x++) {
+        float d = fp16_to_fp32(x->d);
+        for (int j = 0; j < QK_K / 32; j++, y += 32) {
+            int low = x->scales_l[j / 2] >> 4 * (j % 2) & 15;
+            int high = x->scales_h[j / 4] >> 2 * (j % 4) & 3;
+            scale_iq4(y, x->qs + 16 * j, d * (float)((low | high << 4) - 32));
         }
     }
 }

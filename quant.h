@@ -53,6 +53,16 @@ typedef struct {
 } block_mxfp4;
 
 typedef struct {
+    uint8_t d[4]; // a scale for each 16 weights
+    uint8_t qs[32];
+} block_nvfp4;
+
+typedef struct {
+    ggml_half d;
+    uint8_t qs[QK / 2];
+} block_iq4_nl;
+
+typedef struct {
     uint8_t scales[QK_K / 16]; // low nibble: scale, high nibble: min
     uint8_t qs[QK_K / 4];
     ggml_half d, dmin;
@@ -84,6 +94,42 @@ typedef struct {
     int8_t scales[QK_K / 16];
     ggml_half d;
 } block_q6_K;
+
+typedef struct {
+    ggml_half d;
+    uint8_t scales_h[2], scales_l[4];
+    uint8_t qs[QK_K / 2];
+} block_iq4_xs;
+
+typedef struct {
+    ggml_half d;
+    uint8_t qs[QK_K / 4]; // for each 32 weights: 4 bytes of numbers, 4 of signs and scale
+} block_iq2_xxs;
+
+typedef struct {
+    ggml_half d;
+    uint8_t qs[QK_K / 4]; // for each 8 weights 16 bits: a number and signs
+    uint8_t scales[QK_K / 32];
+} block_iq2_xs;
+
+typedef struct {
+    ggml_half d;
+    uint8_t qs[QK_K / 8], signs[QK_K / 8];
+    uint8_t qh[QK_K / 32], scales[QK_K / 32];
+} block_iq2_s;
+
+typedef struct {
+    ggml_half d;
+    uint8_t qs[QK_K / 4];
+    uint8_t signs[QK_K / 8]; // and scales
+} block_iq3_xxs;
+
+typedef struct {
+    ggml_half d;
+    uint8_t qs[QK_K / 4], qh[QK_K / 32];
+    uint8_t signs[QK_K / 8];
+    uint8_t scales[QK_K / 64];
+} block_iq3_s;
 
 /* Exact. Masks instead of branches, so that loops over it vectorize; a subnormal half (the scale
  * of a small K-quant block often is one) never meets a subnormal float, which is slow on some
@@ -121,6 +167,19 @@ static inline float e8m0_half_to_fp32(uint8_t e) {
 }
 /* Twice what 4 bits stand for: a sign, two bits of exponent, one of mantissa, in this order. */
 extern const int8_t mxfp4_values[16];
+
+/* What 4 bits of IQ4_NL and IQ4_XS stand for. */
+extern const int8_t iq4_values[16];
+
+/* The scale of 16 weights of NVFP4, halved for the same reason: 4 bits of exponent with a bias of
+ * 7, 3 of mantissa; the sign is passed over. NaN, 0x7f, counts as 0 (but 0xff as 480), as in ggml.
+ */
+static inline float ue4m3_half_to_fp32(uint8_t e) {
+    uint32_t exponent = e >> 3 & 15, mantissa = e & 7;
+    if (e == 0x7f) return 0;
+    if (exponent == 0) return (float)mantissa * 0x1p-10f;
+    return float_from_bits((exponent + 119) << 23 | mantissa << 20);
+}
 
 static inline uint16_t fp32_to_bf16(float f) {
     uint32_t bits = float_bits(f);

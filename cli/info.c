@@ -360,7 +360,7 @@ static const struct {
     {23, "IQ3_XXS", 256}, {24, "IQ1_S", 256},  {25, "IQ4_NL", 32},  {26, "IQ3_S", 256},
     {27, "IQ3_M", 256},   {28, "IQ2_S", 256},  {29, "IQ2_M", 256},  {30, "IQ4_XS", 256},
     {31, "IQ1_M", 256},   {32, "BF16", 1},     {36, "TQ1_0", 256},  {37, "TQ2_0", 256},
-    {38, "MXFP4", 32},
+    {38, "MXFP4", 32},    {39, "NVFP4", 64},   {40, "Q1_0", 128},   {41, "Q2_0", 64},
 };
 
 /* The block length that the rows of matrices are expected to be multiples of: that of

@@ -141,6 +141,36 @@ INLINE void mxfp4_unit(struct block *b, int u, struct sink *s) {
     emit_signed(s, 0, vi_lookup(q, mxfp4_values), b->scale[0]);
 }
 
+#define iq4_nl_begin begin_scale
+INLINE void iq4_nl_unit(struct block *b, int u, struct sink *s) {
+    (void)u;
+    vi q = vi_nibbles(b->p + offsetof(block_iq4_nl, qs), b->stride);
+    emit_signed(s, 0, vi_lookup(q, iq4_values), b->scale[0]);
+}
+
+/* Of the eight 6-bit scales, the low 4 bits are the nibbles of the second word, the high 2 bits lie
+ * in the upper half of the first. */
+INLINE vf iq4_xs_scales(vi low, vi high) {
+    vi six = vi_or(vi_and(low, vi_set1(15)), vi_and(high, vi_set1(48)));
+    vi biased = vi_sub8(six, vi_set1(32)); // in the lowest byte
+    return vf_from_vi(VI_SAR(VI_SHL(biased, 24), 24));
+}
+INLINE void iq4_xs_begin(struct block *b) {
+    vi w = vi_load16(b->p, b->stride); // the last two words are the quants' and are not used
+    vi low = vi_shrv(VI_PICK4(w, 1, 1, 1, 1), vi_set4(0, 4, 8, 12));
+    vi high = vi_shrv(VI_PICK4(w, 0, 0, 0, 0), vi_set4(12, 14, 16, 18)); // to bits 4 and 5
+    vf d = vf_half(b->p + offsetof(block_iq4_xs, d), b->stride);
+    b->scale[0] = vf_mul(d, iq4_xs_scales(low, high));
+    b->scale[1] = vf_mul(d, iq4_xs_scales(VI_SHR(low, 16), VI_SHR(high, 8)));
+}
+INLINE void iq4_xs_unit(struct block *b, int u, struct sink *s) {
+    const uint8_t *qs = b->p + offsetof(block_iq4_xs, qs) + 32 * u;
+    vi q0 = vi_nibbles(qs, b->stride), q1 = vi_nibbles(qs + 16, b->stride);
+    int j = 2 * (u % 2);
+    emit_signed(s, 8 * u, vi_lookup(q0, iq4_values), splat4(b->scale[u / 2], j));
+    emit_signed(s, 8 * u + 4, vi_lookup(q1, iq4_values), splat4(b->scale[u / 2], j + 1));
+}
+
 #define q4_0_begin begin_scale
 INLINE void q4_0_unit(struct block *b, int u, struct sink *s) {
     (void)u;

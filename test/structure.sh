@@ -29,7 +29,7 @@ pass seq
 plan=build=keys=tensors
 matmul_q
 simd/*
-quant
+quant=quant_iq=quant_grids
 gguf_write
 chat chat_template sampler tokenizer
 jinja=jinja_internal=jinja_parse=jinja_call=jinja_eval=jinja_exec=jinja_expression=jinja_filters=jinja_format=jinja_iter=jinja_lex=jinja_methods=jinja_scope=jinja_strings=jinja_tests=jinja_text=jinja_text_filters

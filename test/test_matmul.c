@@ -484,14 +484,16 @@ static int deal(struct deck *d) {
     return card;
 }
 
-/* Every number of rows, of tokens and of columns of a type, each with several of the others. */
+/* Every number of rows, of tokens and of columns of a type, each with several of the others; every
+ * number of columns with every fill. */
 static void test_type(uint32_t type) {
     int n_cols;
     const int *cols = columns_of(type, &n_cols);
-    struct deck rows = {.n = MAX_ROWS}, tokens = {.n = MAX_TOKENS}, columns = {.n = n_cols};
-    for (int i = 0; i < 15 * N_FILLS; i++) {
-        int n_tokens = 1 + deal(&tokens), n_rows = 1 + deal(&rows);
-        struct problem p = problem_open(cols[deal(&columns)], n_tokens, (enum fill)(i % N_FILLS));
+    struct deck rows = {.n = MAX_ROWS}, tokens = {.n = MAX_TOKENS}, columns[N_FILLS];
+    for (int f = 0; f < N_FILLS; f++) columns[f] = (struct deck){.n = n_cols};
+    for (int i = 0; i < COUNT(cols_1) * N_FILLS; i++) {
+        int n_tokens = 1 + deal(&tokens), n_rows = 1 + deal(&rows), fill = i % N_FILLS;
+        struct problem p = problem_open(cols[deal(&columns[fill])], n_tokens, (enum fill)fill);
         add_product(&p, type, n_rows);
         run_problem(&p);
     }
@@ -574,8 +576,8 @@ static void test_refusals(void) {
     struct error err;
     struct matrix good = {GGML_TYPE_Q5_K, 1, 256, sizeof(block_q5_K), at + 2};
     CHECK(matmul_supports(&good, "w", &err), "Q5_K at an even address");
-    expect_refusal((struct matrix){GGML_TYPE_IQ2_XXS, 1, 256, 66, at},
-                   "blk.0.name: type IQ2_XXS (16) is not one this engine computes with");
+    expect_refusal((struct matrix){GGML_TYPE_IQ1_S, 1, 256, 50, at},
+                   "blk.0.name: type IQ1_S (19) is not one this engine computes with");
     expect_refusal((struct matrix){12345, 1, 256, 66, at},
                    "blk.0.name: type unknown (12345) is not one this engine computes with");
     expect_refusal((struct matrix){GGML_TYPE_Q5_K, 1, 256, sizeof(block_q5_K), at + 1},
@@ -631,8 +633,8 @@ int main(int argc, char **argv) {
     for (uint32_t type = 0; type < GGML_N_TYPES; type++) {
         if (!dequantize_supported(type)) continue;
         (full ? test_type_fully : test_type)(type);
-        bool all_random =
-            !layouts[type].d && ggml_type_info(type)->block_len > 1 && type != GGML_TYPE_MXFP4;
+        bool all_random = !layouts[type].d && ggml_type_info(type)->block_len > 1 &&
+                          type != GGML_TYPE_MXFP4 && type != GGML_TYPE_NVFP4;
         CHECK(all_random || n_negative_zeros[type] > 0,
               "no result of %s was -0: the tiny fill is too mild", ggml_type_info(type)->name);
     }

@@ -241,11 +241,11 @@ static const struct retyped retypes[] = {
      "output_norm.weight: expected aligned F32, found type 8"},
     {"blk.1.attn_norm.weight", GGML_TYPE_BF16, "blk.1.attn_norm.weight: expected aligned F32, fou"},
     {"blk.0.ffn_norm.weight", GGML_TYPE_F64, "blk.0.ffn_norm.weight: expected aligned F32, found"},
-    {"token_embd.weight", GGML_TYPE_IQ4_NL, "token_embd.weight: type IQ4_NL (20) is not one this"},
+    {"token_embd.weight", GGML_TYPE_I8, "token_embd.weight: type I8 (24) is not one this"},
     {"output.weight", GGML_TYPE_Q8_1, "output.weight: type Q8_1 (9) is not one this engine"},
     {"blk.0.attn_q.weight", GGML_TYPE_I32, "blk.0.attn_q.weight: type I32 (26) is not one this"},
     {"blk.1.attn_k.weight", GGML_TYPE_F64, "blk.1.attn_k.weight: type F64 (28) is not one this"},
-    {"blk.1.ffn_down.weight", GGML_TYPE_NVFP4, "blk.1.ffn_down.weight: type NVFP4 (40) is not one"},
+    {"blk.1.ffn_down.weight", GGML_TYPE_Q2_0, "blk.1.ffn_down.weight: type Q2_0 (42) is not one"},
 };
 
 static void test_types_of_tensors(void) {
@@ -261,8 +261,8 @@ static void test_types_of_tensors(void) {
     struct tiny t = tiny_llama();
     t.n_embd = 256; // K-quants and their like have blocks of 256
     struct gguf_build b = tiny_build(&t);
-    build_tensor(&b, "blk.0.attn_q.weight", GGML_TYPE_IQ4_XS, 256, 32, NULL);
-    check_refused(&b, "blk.0.attn_q.weight: type IQ4_XS (23) is not one this engine computes with");
+    build_tensor(&b, "blk.0.attn_q.weight", GGML_TYPE_IQ1_M, 256, 32, NULL);
+    check_refused(&b, "blk.0.attn_q.weight: type IQ1_M (29) is not one this engine computes with");
     b = tiny_build(&t);
     build_find_tensor(&b, "blk.0.attn_q.weight")->type = 1000;
     check_refused(&b, "blk.0.attn_q.weight: type unknown (1000) is not one this engine computes");

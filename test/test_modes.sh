@@ -66,14 +66,14 @@ control=$(printf '\302\233') # U+009B, a terminal's other escape
     string_kv general.architecture "rwkv${escape}[31m${control}"
     string_kv "general.name" "${control}2Jsmile: $(printf '\342\230\272') $(printf '\377')"
     u32_kv "a${escape}key" 7
-    tensor one 256 23 0 && tensor "t${escape}wo" 256 99 0 && tensor three 1 0 160
+    tensor one 256 29 0 && tensor "t${escape}wo" 256 99 0 && tensor three 1 0 160
     printf '%300s' ""
 } >"$tmp/odd.gguf"
 run 0 "$tmp/odd.gguf" --info
 says "info: unknown" 'rwkv\x1b[31m\xc2\x9b' out
 says "info: unknown" "\\xc2\\x9b2Jsmile: $(printf '\342\230\272') \\xff" out
-says "info: unknown" 'IQ4_XS            1        256 weights      136 B   4.25 bits each   not' out
-says "info: unknown" '1 tensor of type IQ4_XS; 1 tensor of type unknown' out
+says "info: unknown" 'IQ1_M             1        256 weights       56 B   1.75 bits each   not' out
+says "info: unknown" '1 tensor of type IQ1_M; 1 tensor of type unknown' out
 says "info: unknown" 'runs: no: general.architecture is "rwkv?[31m??"' out
 tr -d "$escape$control" <"$tmp/out" >"$tmp/clean"
 same "info: unknown: no control bytes" "$tmp/out" "$tmp/clean"

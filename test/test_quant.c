@@ -186,6 +186,180 @@ static void layout_mxfp4(void) {
     }
 }
 
+static void layout_nvfp4(void) {
+    struct layout l = {GGML_TYPE_NVFP4, .block.nvfp4.d = {0x40, 0x40, 0x40, 0x40}}; // 2, halved
+    for (int i = 0; i < 64; i++) {
+        for (int b = 0; b < 3; b++) {
+            uint8_t *byte = &l.block.nvfp4.qs[i / 16 * 8 + i % 8];
+            check_bit(&l, byte, 4 * (i / 8 % 2) + b, i, 1, (float)(1 << b));
+        }
+    }
+    for (int e = 0; e < 256; e++) { // each place's scale: exponents with a bias of 7
+        int exponent = e >> 3 & 15, mantissa = e & 7, at = 16 * (e % 4);
+        double scale = exponent ? ldexp(8 + mantissa, exponent - 10) : ldexp(mantissa, -9);
+        float y[64], want = e == 0x7f ? 0 : (float)(-1.5 * scale);
+        memset(l.block.nvfp4.d, 0, 4);
+        l.block.nvfp4.d[e % 4] = (uint8_t)e;
+        memset(l.block.nvfp4.qs, 0xbb, 32);
+        dequantize_row(l.type, &l.block, y, 64);
+        CHECK(y[at] == want && y[at + 15] == want && y[(at + 16) % 64] == 0,
+              "NVFP4, scale %d: %g, not %g", e, (double)y[at], (double)want);
+    }
+}
+
+/* What 4 bits at bit `bit` of *byte stand for, in all 16 cases: weight i alone changes. */
+static void check_nibble(struct layout *l, uint8_t *byte, int bit, int i) {
+    static const float values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                     1,    13,   25,  38,  53,  69,  89,  113};
+    uint8_t old = *byte;
+    float y[QK_K];
+    for (int q = 0; q < 16; q++) {
+        *byte = (uint8_t)((old & 0xf0 >> bit) | q << bit);
+        dequantize_row(l->type, &l->block, y, ggml_type_info(l->type)->block_len);
+        for (int k = 0; k < ggml_type_info(l->type)->block_len; k++) {
+            float want = k == i ? values[q] : l->base;
+            CHECK(y[k] == want, "%s, nibble %d is %d: weight %d is %g, not %g",
+                  ggml_type_info(l->type)->name, i, q, k, (double)y[k], (double)want);
+        }
+    }
+    *byte = old;
+}
+
+static void layout_iq4_nl(void) {
+    struct layout l = {GGML_TYPE_IQ4_NL, .block.iq4_nl.d = ONE, .base = 1};
+    memset(l.block.iq4_nl.qs, 0x88, QK / 2);
+    for (int i = 0; i < QK; i++) check_nibble(&l, &l.block.iq4_nl.qs[i % 16], 4 * (i / 16), i);
+}
+
+static void layout_iq4_xs(void) {
+    struct layout l = {GGML_TYPE_IQ4_XS, .block.iq4_xs.d = ONE, .base = 1};
+    memset(l.block.iq4_xs.scales_l, 0x11, 4); // every scale is 33 - 32 = 1
+    memset(l.block.iq4_xs.scales_h, 0xaa, 2);
+    memset(l.block.iq4_xs.qs, 0x88, QK_K / 2);
+    for (int i = 0; i < QK_K; i++) {
+        uint8_t *byte = &l.block.iq4_xs.qs[i / 32 * 16 + i % 16];
+        check_nibble(&l, byte, 4 * (i / 16 % 2), i);
+    }
+    memset(l.block.iq4_xs.scales_l, 0, 4);
+    memset(l.block.iq4_xs.scales_h, 0, 2);
+    l.base = -32;
+    for (int j = 0; j < 8; j++) {
+        for (int b = 0; b < 4; b++) {
+            uint8_t *byte = &l.block.iq4_xs.scales_l[j / 2];
+            check_bit(&l, byte, 4 * (j % 2) + b, 32 * j, 32, (float)(1 << b));
+        }
+        for (int b = 0; b < 2; b++) {
+            uint8_t *byte = &l.block.iq4_xs.scales_h[j / 4];
+            check_bit(&l, byte, 2 * (j % 4) + b, 32 * j, 32, (float)(16 << b));
+        }
+    }
+}
+
+/* ---- types with a grid: each table's entry 0 is all of its least value ----------------------- */
+
+/* Flipping the bit changes weights of the group of n at `first` (all into what they can be: the
+ * largest is at most `most`), and no other. What the entries are, the golden rows tell. */
+static void check_number(struct layout *l, uint8_t *byte, int bit, int first, int n, float most) {
+    float y[QK_K], sum = 0;
+    *byte ^= (uint8_t)(1 << bit);
+    dequantize_row(l->type, &l->block, y, QK_K);
+    *byte ^= (uint8_t)(1 << bit);
+    for (int i = 0; i < QK_K; i++) {
+        bool in = i >= first && i < first + n;
+        sum += in ? y[i] - l->base : 0;
+        CHECK(in ? y[i] >= l->base && y[i] <= most : y[i] == l->base,
+              "%s, byte %d bit %d: weight %d is %g", ggml_type_info(l->type)->name,
+              (int)(byte - l->block.bytes), bit, i, (double)y[i]);
+    }
+    CHECK(sum > 0, "%s, byte %d bit %d: nothing changes", ggml_type_info(l->type)->name,
+          (int)(byte - l->block.bytes), bit);
+}
+
+/* Sign b of 8 weights from i on is bit `bit` + b from *bytes on; where there are 7 of them each
+ * turns the eighth weight, too. */
+static void check_signs(struct layout *l, uint8_t *bytes, int bit, int i, int n_signs) {
+    float y[QK_K];
+    for (int b = 0; b < n_signs; b++) {
+        uint8_t *byte = bytes + (bit + b) / 8;
+        *byte ^= (uint8_t)(1 << (bit + b) % 8);
+        dequantize_row(l->type, &l->block, y, QK_K);
+        *byte ^= (uint8_t)(1 << (bit + b) % 8);
+        for (int k = 0; k < QK_K; k++) {
+            bool turned = k == i + b || (n_signs == 7 && k == i + 7);
+            CHECK(y[k] == (turned ? -l->base : l->base), "%s, sign %d: weight %d is %g",
+                  ggml_type_info(l->type)->name, i + b, k, (double)y[k]);
+        }
+    }
+}
+
+/* 4 bits of scale of n weights from `first` on: the base, of a scale with sc = 0, grows by `step`
+ * for each. */
+static void check_scale(struct layout *l, uint8_t *byte, int bit, int first, int n, float step) {
+    for (int b = 0; b < 4; b++) check_bit(l, byte, bit + b, first, n, step * (float)(1 << b));
+}
+
+static void layout_iq2_xxs(void) {
+    struct layout l = {GGML_TYPE_IQ2_XXS, .block.iq2_xxs.d = 0x4800, .base = 8}; // 8 / 8
+    for (int j = 0; j < 8; j++) {
+        uint8_t *qs = &l.block.iq2_xxs.qs[8 * j];
+        for (int s = 0; s < 4; s++) {
+            for (int b = 0; b < 8; b++) check_number(&l, qs + s, b, 32 * j + 8 * s, 8, 43);
+            check_signs(&l, qs + 4, 7 * s, 32 * j + 8 * s, 7);
+        }
+        check_scale(&l, qs + 7, 4, 32 * j, 32, 16);
+    }
+}
+
+static void layout_iq2_xs(void) {
+    struct layout l = {GGML_TYPE_IQ2_XS, .block.iq2_xs.d = 0x4800, .base = 8};
+    for (int g = 0; g < 32; g++) {
+        uint8_t *qs = &l.block.iq2_xs.qs[2 * g];
+        for (int b = 0; b < 9; b++) check_number(&l, qs + b / 8, b % 8, 8 * g, 8, 43);
+        check_signs(&l, qs, 9, 8 * g, 7);
+    }
+    for (int h = 0; h < 16; h++) {
+        check_scale(&l, &l.block.iq2_xs.scales[h / 2], 4 * (h % 2), 16 * h, 16, 16);
+    }
+}
+
+static void layout_iq2_s(void) {
+    struct layout l = {GGML_TYPE_IQ2_S, .block.iq2_s.d = 0x4800, .base = 8};
+    for (int g = 0; g < 32; g++) {
+        for (int b = 0; b < 8; b++) check_number(&l, &l.block.iq2_s.qs[g], b, 8 * g, 8, 43);
+        for (int b = 0; b < 2; b++) {
+            check_number(&l, &l.block.iq2_s.qh[g / 4], 2 * (g % 4) + b, 8 * g, 8, 43);
+        }
+        check_signs(&l, &l.block.iq2_s.signs[g], 0, 8 * g, 8);
+    }
+    for (int h = 0; h < 16; h++) {
+        check_scale(&l, &l.block.iq2_s.scales[h / 2], 4 * (h % 2), 16 * h, 16, 16);
+    }
+}
+
+static void layout_iq3_xxs(void) {
+    struct layout l = {GGML_TYPE_IQ3_XXS, .block.iq3_xxs.d = 0x4400, .base = 4}; // 4 / 4
+    for (int g = 0; g < 64; g++) {
+        for (int b = 0; b < 8; b++) check_number(&l, &l.block.iq3_xxs.qs[g], b, 4 * g, 4, 62);
+    }
+    for (int j = 0; j < 8; j++) {
+        uint8_t *signs = &l.block.iq3_xxs.signs[4 * j];
+        for (int s = 0; s < 4; s++) check_signs(&l, signs, 7 * s, 32 * j + 8 * s, 7);
+        check_scale(&l, signs + 3, 4, 32 * j, 32, 8);
+    }
+}
+
+static void layout_iq3_s(void) {
+    struct layout l = {GGML_TYPE_IQ3_S, .block.iq3_s.d = ONE, .base = 1};
+    for (int g = 0; g < 64; g++) {
+        for (int b = 0; b < 8; b++) check_number(&l, &l.block.iq3_s.qs[g], b, 4 * g, 4, 15);
+        check_number(&l, &l.block.iq3_s.qh[g / 8], g % 8, 4 * g, 4, 15);
+    }
+    for (int i = 0; i < QK_K; i += 8) check_signs(&l, &l.block.iq3_s.signs[i / 8], 0, i, 8);
+    for (int j = 0; j < 8; j++) {
+        check_scale(&l, &l.block.iq3_s.scales[j / 2], 4 * (j % 2), 32 * j, 32, 2);
+    }
+}
+
 /* What flipping bit b of a signed byte that is 0 adds. */
 static float signed_bit(int b) {
     return b == 7 ? -128 : (float)(1 << b);
@@ -335,6 +509,14 @@ static void test_layouts(void) {
     layout_q5_1();
     layout_q8_0();
     layout_mxfp4();
+    layout_nvfp4();
+    layout_iq4_nl();
+    layout_iq4_xs();
+    layout_iq2_xxs();
+    layout_iq2_xs();
+    layout_iq2_s();
+    layout_iq3_xxs();
+    layout_iq3_s();
     layout_q2_K();
     layout_q3_K();
     layout_q4_K();
@@ -370,10 +552,11 @@ static void test_golden_rows(void) {
         struct guarded blocks = load(name, "blocks", row_bytes(type, N_ROWS * QK_K));
         struct guarded want = load(name, "f32", N_ROWS * QK_K * sizeof(float));
         struct guarded got = guarded_alloc(N_ROWS * QK_K * sizeof(float), false);
+        const float *y = (const float *)(void *)got.data, *w = (const float *)(void *)want.data;
         dequantize_row(type, blocks.data, (float *)(void *)got.data, N_ROWS * QK_K);
-        for (int i = 0; i < N_ROWS * QK_K; i++) {
-            CHECK(memcmp(got.data + 4 * i, want.data + 4 * i, 4) == 0, "%s: weight %d differs",
-                  name, i);
+        for (int i = 0; i < N_ROWS * QK_K; i++) { // any NaN is like another
+            CHECK(memcmp(y + i, w + i, 4) == 0 || (isnan(y[i]) && isnan(w[i])),
+                  "%s: weight %d is %a, not %a", name, i, (double)y[i], (double)w[i]);
         }
         guarded_free(&blocks);
         guarded_free(&want);

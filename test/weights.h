@@ -44,6 +44,13 @@ static const struct layout layouts[GGML_N_TYPES] = {
     [GGML_TYPE_Q5_0] = {.d = AT(block_q5_0, d)},
     [GGML_TYPE_Q5_1] = {.d = AT(block_q5_1, d), .m = AT(block_q5_1, m)},
     [GGML_TYPE_Q8_0] = {.d = AT(block_q8_0, d), .signed_at = AT(block_q8_0, qs), .n_signed = QK},
+    [GGML_TYPE_IQ4_NL] = {.d = AT(block_iq4_nl, d)},
+    [GGML_TYPE_IQ4_XS] = {.d = AT(block_iq4_xs, d), .scales = AT(block_iq4_xs, scales_h), 6, 0, 0},
+    [GGML_TYPE_IQ2_XXS] = {.d = AT(block_iq2_xxs, d)},
+    [GGML_TYPE_IQ2_XS] = {.d = AT(block_iq2_xs, d), .scales = AT(block_iq2_xs, scales), 8, 0, 0},
+    [GGML_TYPE_IQ2_S] = {.d = AT(block_iq2_s, d), .scales = AT(block_iq2_s, scales), 8, 0, 0},
+    [GGML_TYPE_IQ3_XXS] = {.d = AT(block_iq3_xxs, d)},
+    [GGML_TYPE_IQ3_S] = {.d = AT(block_iq3_s, d), .scales = AT(block_iq3_s, scales), 4, 0, 0},
     [GGML_TYPE_Q2_K] = {AT(block_q2_K, d), AT(block_q2_K, dmin), AT(block_q2_K, scales), 16, 0, 0},
     [GGML_TYPE_Q3_K] = {AT(block_q3_K, d), 0, AT(block_q3_K, scales), 12, 0, 0},
     [GGML_TYPE_Q4_K] = {AT(block_q4_K, d), AT(block_q4_K, dmin), AT(block_q4_K, scales), 12, 0, 0},
@@ -92,6 +99,26 @@ static inline uint8_t random_exponent(enum fill fill, int index) {
     }
 }
 
+/* A scale of NVFP4, likewise. */
+static inline uint8_t random_ue4m3(enum fill fill, int index) {
+    switch (fill) {
+    case FILL_MAX:
+        return 0x7e;
+    case FILL_MIN:
+        return 0xff;
+    case FILL_ZERO:
+        return (uint8_t[]){0, 0x80, 0x7f}[random_below(3)];
+    case FILL_SUBNORMAL:
+        return (uint8_t)(1 + random_below(7));
+    case FILL_UNEQUAL:
+        return (uint8_t)(index * 11 % 127);
+    case FILL_TINY:
+        return (uint8_t)(1 + random_below(31)); // 12 times 2^-5 at most
+    default:
+        return (uint8_t)random_below(256);
+    }
+}
+
 static inline void put_half(uint8_t *block, int at, ggml_half h) {
     memcpy(block + at, &h, sizeof h);
 }
@@ -115,6 +142,9 @@ static inline void fill_block(uint8_t *block, uint32_t type, enum fill fill, int
     if (type == GGML_TYPE_MXFP4) {
         block[0] = random_exponent(fill, index);
         if (fill == FILL_ZERO) memset(block + 1, 0x80, QK / 2); // zeros by both names
+    }
+    for (int i = 0; i < 4 && type == GGML_TYPE_NVFP4; i++) {
+        block[i] = random_ue4m3(fill, 4 * index + i);
     }
     if (l->d) put_half(block, l->d - 1, random_half(fill, index));
     if (l->m) put_half(block, l->m - 1, random_half(fill, index + 3));

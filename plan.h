@@ -102,6 +102,9 @@ struct buffer {
     int born, last; // stages
 };
 
+/* Biases that the file must have: of all norms; of the products in layers, too. Others it may. */
+enum biases { NO_BIASES_NEEDED, NORMS, NORMS_AND_PRODUCTS };
+
 /* A part of what a sequence remembers. */
 struct memory {
     int64_t slot;  // cached numbers of each position, floats or halves; 0: none
@@ -113,8 +116,9 @@ struct plan {
     /* what nearly all families have, read before the family's function is called */
     const char *arch;
     int n_vocab, n_embd, n_layer, n_expert, n_expert_used, n_ctx_train;
-    float eps;        // of norms: rms() or centred() of families/parts.h set both
-    bool centred;     // norms take the mean off: LayerNorm, not RMS
+    float eps;    // of norms: rms() or centred() of families/parts.h set both
+    bool centred; // norms take the mean off: LayerNorm, not RMS
+    enum biases biases;
     bool ctx_matters; // results depend on the length of the context: longrope
     int n_positions;  // that can be told from each other; 0: any number
 

@@ -8,6 +8,7 @@
  * training stable. */
 void bloom(struct plan *p) {
     centred(p);
+    need_biases(p, NORMS_AND_PRODUCTS);
     struct heads hd = read_heads(p);
     hd.alibi = 8;
     value x = norm(embed(p, "token_embd", p->n_embd, 1), "token_embd_norm");
@@ -80,6 +81,7 @@ void baichuan(struct plan *p) {
  * a gated feed-forward with biases. */
 void jais(struct plan *p) {
     centred(p);
+    need_biases(p, NORMS_AND_PRODUCTS);
     struct heads hd = read_heads(p);
     hd.scale = 1.0f / (float)hd.dim_k;
     hd.alibi = number(p, "attention.max_alibi_bias", 0, NEEDED);

@@ -8,6 +8,7 @@
  * which only few did. */
 void gpt2(struct plan *p) {
     centred(p);
+    need_biases(p, NORMS_AND_PRODUCTS);
     struct heads hd = read_heads(p);
     value x = embed(p, "token_embd", p->n_embd, 1);
     x = add(x, learned_positions(p, "position_embd", p->n_embd));
@@ -23,6 +24,7 @@ void gpt2(struct plan *p) {
  * alone and mean it for both ends. */
 void starcoder2(struct plan *p) {
     centred(p);
+    need_biases(p, NORMS_AND_PRODUCTS);
     struct heads hd = read_heads(p);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, has(p, "token_embd") ? "token_embd" : "output", p->n_embd, 1);

@@ -91,6 +91,7 @@ void smollm3(struct plan *p) {
 /* Orion 14B (arXiv 2401.12246). A llama with LayerNorm, which has biases. */
 void orion(struct plan *p) {
     centred(p);
+    need_biases(p, NORMS);
     struct heads hd = read_heads(p);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);

@@ -7,6 +7,7 @@
  * quarter of each head. RedPajama-INCITE has the branches one after the other. */
 void gptneox(struct plan *p) {
     centred(p);
+    need_biases(p, NORMS_AND_PRODUCTS);
     struct heads hd = read_heads(p);
     bool parallel = flag(p, "use_parallel_residual", true);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
@@ -22,6 +23,7 @@ void gptneox(struct plan *p) {
  * keys and values, no biases. 7B has one norm for both branches, the others one for each. */
 void falcon(struct plan *p) {
     centred(p);
+    need_biases(p, NORMS);
     struct heads hd = read_heads(p);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
@@ -37,6 +39,7 @@ void falcon(struct plan *p) {
  * branches, biases everywhere, in the output matrix too. */
 void phi2(struct plan *p) {
     centred(p);
+    need_biases(p, NORMS_AND_PRODUCTS);
     struct heads hd = read_heads(p);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
@@ -44,6 +47,7 @@ void phi2(struct plan *p) {
         value h = norm(x, "attn_norm");
         x = add(add(x, attention(h, &hd, t, 0)), ungated(h, gelu));
     }
+    need(p, "output.bias");
     logits(head(x));
 }
 
@@ -52,16 +56,16 @@ void phi2(struct plan *p) {
  * norm in front of both branches. */
 void stablelm(struct plan *p) {
     centred(p);
+    need_biases(p, NORMS);
     struct heads hd = read_heads(p);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
         value h = norm(x, "attn_norm");
         struct qkv a = qkv(h, &hd);
-        if (has(p, "attn_q_norm")) a.q = group_norm(a.q, "attn_q_norm");
-        if (has(p, "attn_k_norm")) a.k = group_norm(a.k, "attn_k_norm");
-        a.q = rope(a.q, t);
-        a.k = rope(a.k, t);
+        bool normed = has(p, "attn_q_norm");
+        a.q = rope(normed ? group_norm(a.q, "attn_q_norm") : a.q, t);
+        a.k = rope(normed ? group_norm(a.k, "attn_k_norm") : a.k, t);
         value o = attend(a.q, remember(a.k, a.v, 0), &hd);
         x = add(x, product(o, "attn_output", x.n));
         x = add(x, gated(has(p, "ffn_norm") ? norm(x, "ffn_norm") : h, SILU));

@@ -11,6 +11,10 @@ void centred(struct plan *p) {
     p->centred = true;
 }
 
+void need_biases(struct plan *p, enum biases which) {
+    p->biases = which;
+}
+
 value attention(value h, const struct heads *hd, struct turns t, int window) {
     struct qkv a = qkv(h, hd);
     a.q = rope(a.q, t);

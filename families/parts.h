@@ -8,6 +8,8 @@
 /* Which norms the model has, RMS or LayerNorm: reads their epsilon. */
 void rms(struct plan *p);
 void centred(struct plan *p);
+/* A file without these biases is broken, not of another model. */
+void need_biases(struct plan *p, enum biases which);
 
 /* W_o attend(W_q h, W_k h, W_v h), queries and keys turned by t, `window` positions seen (0: all).
  */

@@ -42,7 +42,8 @@ static value norm_of(value x, int n, const char *name) {
 }
 
 value norm(value x, const char *name) {
-    const float *b = name ? tensor_vectors(x.p, name, ".bias", x.n, 1, false) : NULL;
+    bool needed = x.p->biases != NO_BIASES_NEEDED;
+    const float *b = name ? tensor_vectors(x.p, name, ".bias", x.n, 1, needed) : NULL;
     return biased(norm_of(x, x.n, name), b, name);
 }
 

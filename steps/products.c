@@ -49,10 +49,14 @@ static const struct matrix *planes(value x, const char *name, int64_t n_out) {
     return w;
 }
 
+static bool needs_bias(const struct plan *p) {
+    return p->biases == NORMS_AND_PRODUCTS && p->il >= 0;
+}
+
 value product(value x, const char *name, int64_t n_out) {
     struct plan *p = x.p;
     const struct matrix *w = planes(x, name, n_out);
-    const float *b = tensor_vectors(p, name, ".bias", n_out, p->n_planes, false);
+    const float *b = tensor_vectors(p, name, ".bias", n_out, p->n_planes, needs_bias(p));
     return biased(product_of(x, w, name), b, name);
 }
 
@@ -72,7 +76,8 @@ void products(value x, const char *name, int n, const int64_t *n_out, value *out
     int64_t n_all = 0, first = 0;
     for (int i = 0; i < n; i++) n_all += n_out[i];
     const struct matrix *all = planes(x, name, n_all);
-    const float *b = p->in_rounds ? NULL : tensor_vectors(p, name, ".bias", n_all, 1, false);
+    const float *b =
+        p->in_rounds ? NULL : tensor_vectors(p, name, ".bias", n_all, 1, needs_bias(p));
     for (int i = 0; i < n; first += n_out[i++]) {
         struct matrix *w = plan_keep(p, (size_t)p->n_planes, sizeof *w);
         for (int e = 0; e < p->n_planes; e++) w[e] = matrix_rows(&all[e], first, n_out[i]);

@@ -509,7 +509,7 @@ static int parse_options(int argc, char **argv, struct options *opt, struct erro
 }
 
 /* Signals only raise a flag: the temporary file is removed on the way out. What the caller ignores
- * (nohup) stays ignored. A file size limit is a failed write like any other. */
+ * (nohup) stays ignored. */
 static void catch_signals(void) {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
@@ -519,13 +519,13 @@ static void catch_signals(void) {
         }
     }
     signal(SIGBUS, on_bus_error);
-    signal(SIGXFSZ, SIG_IGN);
 }
 
 int main(int argc, char **argv) {
     fp_enter(); // a library may have set another state
     struct error err;
     messages_from("quantize");
+    if (prepare_streams() != 0) return EXIT_FAILED;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             fputs(usage, stdout);

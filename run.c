@@ -27,11 +27,9 @@ static void on_bus_error(int signal_number) {
 static void set_signals(void) {
     struct sigaction interrupt = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
     struct sigaction bus = {.sa_handler = on_bus_error};
-    struct sigaction pipe_gone = {.sa_handler = SIG_IGN}; // write errors are reported instead
     sigaction(SIGINT, &interrupt, NULL);
     sigaction(SIGTERM, &interrupt, NULL);
     sigaction(SIGBUS, &bus, NULL);
-    sigaction(SIGPIPE, &pipe_gone, NULL);
 }
 
 static int run_mode(struct session *s) {
@@ -46,6 +44,7 @@ static int run_mode(struct session *s) {
 }
 
 int main(int argc, char **argv) {
+    if (prepare_streams() != 0) return EXIT_FAILED;
     fp_enter(); // for what is computed in cli/: a library may have set another state
     struct options o;
     struct session s = {.o = &o, .stop = &stop, .start = now()};

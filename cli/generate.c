@@ -35,9 +35,13 @@ int print_token(struct session *s, struct token_stream *stream, int32_t id) {
 }
 
 int end_text(struct token_stream *stream) {
-    int status = print(token_stream_end(stream));
-    if (status == 0) putchar('\n');
-    return status == 0 ? flush() : status;
+    struct gguf_str held = token_stream_end(stream);
+    if (held.len > 0) {
+        say("the text ends within a character, of which the first %zu bytes are left out",
+            held.len);
+    }
+    putchar('\n');
+    return flush();
 }
 
 int generate(struct session *s, int n_gen, struct token_stream *stream, const float *logits) {

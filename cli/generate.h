@@ -15,7 +15,8 @@ int generate(struct session *s, int n_gen, struct token_stream *stream, const fl
  * tokenizer. */
 int print_token(struct session *s, struct token_stream *stream, int32_t id);
 
-/* After the last token of a text: what the stream still holds, and a newline. */
+/* After the last token of a text: a newline. The beginning of a character that the stream still
+ * holds is left out, which is said. */
 int end_text(struct token_stream *stream);
 
 #endif

@@ -11,6 +11,7 @@ const char options_help[] =
     "\n"
     "prompt     -p TEXT | -f FILE | --ids \"1 5 7\"   (without one: standard input, if it is "
     "piped)\n"
+    "           --keep-newline   of a prompt from a file or a pipe, whose last one is left out\n"
     "length     -n N     tokens to generate (128; 0: only read the prompt; -1: until the end)\n"
     "           -c N     context (the model's, as far as memory allows)\n"
     "sampling   --temp T (0: the likeliest token, the default)  -s SEED\n"
@@ -88,6 +89,7 @@ static const struct option table[] = {
     {"--template-file", TEXT, AT(const char *, template_file), 0, 0, NULL},
     {"--date", TEXT, AT(const char *, date), 0, 0, NULL},
     {"--allow-special", FLAG, AT(bool, allow_special), 0, 0, NULL},
+    {"--keep-newline", FLAG, AT(bool, keep_newline), 0, 0, NULL},
     {"--system", TEXT, AT(const char *, system), 0, 0, NULL},
     {"--template", TEXT, AT(const char *, chat_template), 0, 0, NULL},
     {"--ignore-key", TEXTS, AT(struct option_texts, ignored_keys), 0, 0, "at most 32 of these"},

@@ -22,7 +22,7 @@ struct options {
     int n_threads; // 0: not given
     int n_batch, n_reps;
     struct sampler_params sampling;
-    bool reference, verify, kv_f32, json, quiet, allow_special;
+    bool reference, verify, kv_f32, json, quiet, allow_special, keep_newline;
     struct option_texts ignored_keys;
     bool tokens, info, plan, bench, chat; // modes
     bool help, version;                   // and nothing else

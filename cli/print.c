@@ -1,6 +1,8 @@
 #include "print.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,14 +24,32 @@ void say(const char *format, ...) {
     va_end(args);
 }
 
+int prepare_streams(void) {
+    /* Standard output is replaced by what cannot be written to: a text that nobody gets is a
+     * failure, messages that nobody gets are none. */
+    static const int modes[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) != -1) continue;
+        if (open("/dev/null", modes[fd]) != fd) return FAIL("/dev/null: %s", strerror(errno));
+    }
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    return 0;
+}
+
+int write_failed(const char *name) {
+    if (errno == EPIPE) return EXIT_FAILED; // head has seen enough: everybody knows
+    return FAIL("%s: %s", name, errno ? strerror(errno) : "not all of it could be written");
+}
+
 int print(struct gguf_str text) {
     if (fwrite(text.data, 1, text.len, stdout) == text.len) return 0;
-    return FAIL("standard output: %s", strerror(errno));
+    return write_failed("standard output");
 }
 
 int flush(void) {
-    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
-    return FAIL("standard output: %s", strerror(errno));
+    errno = 0; // and so it stays where the buffer could be written, but not what was in it before
+    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : write_failed("standard output");
 }
 
 double now(void) {

@@ -7,6 +7,11 @@
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
+/* First of all in main: descriptors 0, 1 and 2 exist from now on, so that no file gets such a
+ * number; one that was closed reads as empty, fails to be written to, or loses what is written, in
+ * this order. Writes that fail say so instead of ending the program. 0, or what to exit with. */
+int prepare_streams(void);
+
 /* What messages begin with from now on; "run" until then. The name is not copied. */
 void messages_from(const char *program);
 
@@ -18,6 +23,10 @@ void say(const char *format, ...) PRINTF_LIKE(1, 2);
 /* To standard output. Of printf and the like before it, flush says failures, too. */
 int print(struct gguf_str text);
 int flush(void);
+
+/* A write failed, as errno tells: says so of the file or stream with this name, unless its reader
+ * went away, and gives EXIT_FAILED. */
+int write_failed(const char *name);
 
 double now(void); // seconds, monotonic
 

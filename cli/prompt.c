@@ -66,15 +66,41 @@ int parse_ids(const char *text, int n_vocab, struct token_list *ids, struct erro
     return 0;
 }
 
+/* A text from a file is taken as somebody would have typed it: without what editors put around it.
+ * Ids are asked of the bytes as they are. */
+static struct gguf_str typed(const struct session *s, struct gguf_str text) {
+    if (s->o->tokens) return text;
+    if (text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
+        say("the byte order mark in front of the prompt is left out");
+        text = (struct gguf_str){text.data + 3, text.len - 3};
+    }
+    if (s->o->keep_newline || text.len == 0 || text.data[text.len - 1] != '\n') return text;
+    text.len--;
+    if (text.len > 0 && text.data[text.len - 1] == '\r') text.len--;
+    return text;
+}
+
+/* BOS twice: mostly once because the vocabulary says so, and once more in the text. */
+static void warn_of_bos(const struct session *s) {
+    const int32_t *ids = s->tokens.ids, bos = s->tokenizer ? tokenizer_bos(s->tokenizer) : -1;
+    if (bos < 0 || s->tokens.n < 2 || ids[0] != bos || ids[1] != bos) return;
+    say("the prompt begins with BOS (token %d) twice, and models expect it once: where the "
+        "vocabulary asks for it, it is put in front of every text",
+        (int)bos);
+}
+
 int read_prompt(struct session *s) {
     const struct options *o = s->o;
     char *text = NULL;
     size_t len = 0;
     int status = 0;
     if (o->ids) {
-        if (parse_ids(o->ids, s->model.n_vocab, &s->tokens, &s->err) == 0) return 0;
-        failed(s, NULL);
-        return s->err.status == KQ_BAD_ARGUMENT ? EXIT_USAGE : EXIT_FAILED;
+        if (parse_ids(o->ids, s->model.n_vocab, &s->tokens, &s->err) < 0) {
+            failed(s, NULL);
+            return s->err.status == KQ_BAD_ARGUMENT ? EXIT_USAGE : EXIT_FAILED;
+        }
+        warn_of_bos(s);
+        return 0;
     }
     if (o->prompt_file) {
         status = read_file(s, o->prompt_file, &text, &len);
@@ -82,12 +108,13 @@ int read_prompt(struct session *s) {
         if (isatty(STDIN_FILENO)) return USAGE("no prompt: give -p, -f or --ids, or pipe one in");
         status = read_all(s, stdin, "standard input", &text, &len);
     }
-    const char *from = o->prompt ? o->prompt : text;
-    if (o->prompt) len = strlen(o->prompt);
-    if (status == 0 && tokenizer_encode(s->tokenizer, from ? from : "", len, true, true, &s->tokens,
-                                        &s->err) < 0) {
+    struct gguf_str from = {o->prompt, o->prompt ? strlen(o->prompt) : 0};
+    if (!o->prompt && status == 0) from = typed(s, (struct gguf_str){text ? text : "", len});
+    if (status == 0 &&
+        tokenizer_encode(s->tokenizer, from.data, from.len, true, true, &s->tokens, &s->err) < 0) {
         status = failed(s, NULL);
     }
+    if (status == 0) warn_of_bos(s);
     free(text);
     return status;
 }

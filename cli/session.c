@@ -200,7 +200,7 @@ int logits_of(struct session *s, int i, const float **logits) {
     }
     size_t n = (size_t)s->model.n_vocab;
     if (s->logits_file && fwrite(*logits, sizeof **logits, n, s->logits_file) != n) {
-        return FAIL("%s: %s", s->o->logits, strerror(errno));
+        return write_failed(s->o->logits);
     }
     return 0;
 }

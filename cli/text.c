@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "generate.h"
 #include "modes.h"
@@ -20,13 +21,26 @@ int print_tokens(struct session *s) {
     return status == 0 ? flush() : status;
 }
 
-/* Replaces what the file holds, unless that is the model. */
+/* A stream that writes to the same file would leave its text among the logits. */
+static int check_streams(const char *path, const struct stat *file) {
+    for (int fd = STDOUT_FILENO; S_ISREG(file->st_mode) && fd <= STDERR_FILENO; fd++) {
+        struct stat st;
+        if (fstat(fd, &st) != 0) return FAIL("descriptor %d: %s", fd, strerror(errno));
+        if (st.st_dev == file->st_dev && st.st_ino == file->st_ino) {
+            return FAIL("--logits: %s is where the text or the messages go", path);
+        }
+    }
+    return 0;
+}
+
+/* Replaces what the file holds, unless that is the model or somebody else's output. */
 static int open_logits_file(struct session *s) {
     const char *path = s->o->logits;
     struct stat st;
     if (!path) return 0;
     if (stat(path, &st) == 0) {
         if (gguf_maps_file(&s->gguf, &st)) return FAIL("--logits: %s is the model itself", path);
+        if (check_streams(path, &st) != 0) return EXIT_FAILED;
     } else if (errno != ENOENT) {
         return FAIL("%s: %s", path, strerror(errno));
     }
@@ -34,10 +48,29 @@ static int open_logits_file(struct session *s) {
     return s->logits_file ? 0 : FAIL("%s: %s", path, strerror(errno));
 }
 
-static int close_logits_file(struct session *s) {
+/* Some of the logits are no file of logits: nothing tells how many were to follow. */
+static void discard_logits_file(const char *path) {
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return;
+    if (lstat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+        unlink(path);
+    } else if (truncate(path, 0) != 0) { // behind a link
+        say("%s: only a part of the logits is in it", path);
+    }
+}
+
+/* The file stays if all is well, or if the user has seen enough. */
+static int close_logits_file(struct session *s, int status) {
     FILE *f = s->logits_file;
     s->logits_file = NULL;
-    return !f || fclose(f) == 0 ? 0 : FAIL("%s: %s", s->o->logits, strerror(errno));
+    if (!f) return status;
+    bool keep = status == 0 || was_interrupted(s);
+    if (fclose(f) != 0 && keep) {
+        status = write_failed(s->o->logits);
+        keep = false;
+    }
+    if (!keep) discard_logits_file(s->o->logits);
+    return status;
 }
 
 /* A model without a tokenizer runs, too, if the prompt is ids. */
@@ -49,8 +82,8 @@ static int open_text(struct session *s) {
     if (status == 0) status = read_prompt(s);
     if (status == 0) status = open_transformer(s, default_context(s));
     if (status == 0) status = check_prompt(s);
-    if (status == 0) status = open_logits_file(s);
     if (status == 0) status = open_sampler(s);
+    if (status == 0) status = open_logits_file(s);
     s->load_s = now() - s->start;
     return status;
 }
@@ -71,7 +104,7 @@ int run_text(struct session *s) {
     bool ended = status == 0 || was_interrupted(s);
     int printed = ended ? end_text(&stream) : 0;
     if (status == 0) status = printed;
-    if (status == 0) status = close_logits_file(s);
+    status = close_logits_file(s, status);
     if (s->context_full) {
         say("the context of %d tokens is full: -c N makes room for more", s->n_ctx);
     }

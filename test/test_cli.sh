@@ -124,6 +124,54 @@ same "-f" "$tmp/from_p" "$tmp/out"
 limit "$RUN" $demo -n 5 -q <"$tmp/prompt" >"$tmp/out" 2>"$tmp/err"
 same "standard input" "$tmp/from_p" "$tmp/out"
 
+# What editors put around a text, and a program that pipes one: nothing but the last newline goes.
+bom='\357\273\277'
+hash_of() { sed 's/.*"logits_hash"/"logits_hash"/' "$tmp/err"; }
+# file_is TEXT TYPED [OPTION]: the file's text gives the logits that -p TYPED gives.
+file_is() {
+    run 0 $demo -p "$2" -n 1 -q --json
+    hash=$(hash_of)
+    printf %b "$1" >"$tmp/prompt"
+    # shellcheck disable=SC2086 # one word or none
+    run 0 $demo -f "$tmp/prompt" -n 1 -q --json ${3-}
+    is "the prompt in a file $1 ${3-}" "$hash" "$(hash_of | tail -n 1)"
+    # shellcheck disable=SC2086
+    limit "$RUN" $demo -n 1 -q --json ${3-} <"$tmp/prompt" >"$tmp/out" 2>"$tmp/err"
+    is "the prompt piped in $1 ${3-}" "$hash" "$(hash_of | tail -n 1)"
+}
+newline='
+'
+file_is 'Once upon\n' "Once upon"
+file_is 'Once upon\r\n' "Once upon"
+file_is 'Once upon\n\n' "Once upon$newline"
+file_is ' Once upon \n' " Once upon "
+file_is '\n' ""
+file_is 'Once upon\n' "Once upon$newline" --keep-newline
+is "no byte order mark: nothing is said" 1 "$(lines "$tmp/err")"
+file_is "${bom}Once upon\\n" "Once upon"
+says "a byte order mark" "the byte order mark in front of the prompt is left out"
+file_is "${bom}Once upon\\n" "Once upon$newline" --keep-newline
+file_is "Once${bom} upon" "Once$(printf %b "$bom") upon"
+printf %b "${bom}hello a b\\n" >"$tmp/prompt"
+run 0 $vocab --tokens -f "$tmp/prompt"
+is "--tokens takes the bytes as they are" "1 259 242 190 194 267 427 271 274 286 287 13" "$(cat "$tmp/out")"
+
+# <0xE2> <0x82> without their <0xAC>
+run 0 $model --ids "1 97 229 133" -n 0
+is "output never ends inside a character" " 5e 0a" "$(od -An -tx1 <"$tmp/out")"
+says "output that would end inside a character" "ends within a character, of which the first 2 bytes"
+run 0 $model --ids "1 97 229 133 175" -n 0
+is "a whole character" " 5e e2 82 ac 0a" "$(od -An -tx1 <"$tmp/out")"
+run 0 $model --ids "1 97 258" -n 0
+is "a byte that begins no character is printed" " 5e ff 0a" "$(od -An -tx1 <"$tmp/out")"
+
+run 0 $model -p "<s>a" -n 1
+says "BOS twice" "the prompt begins with BOS (token 1) twice"
+run 0 $model --ids "1 1 5" -n 1
+says "BOS twice" "the prompt begins with BOS (token 1) twice"
+run 0 $model -p "a<s><s>" -n 1 -q
+is "BOS twice, elsewhere: nothing is said" 0 "$(bytes "$tmp/err")"
+
 # ---- outputs --------------------------------------------------------------------------------------
 
 run 0 $model --ids "1 5 7 9" -n 0 --logits "$tmp/logits" -q
@@ -167,7 +215,7 @@ fi
     echo $? >"$tmp/status"
 } | head -c 10 >"$tmp/out"
 is "a closed pipe: status" 1 "$(cat "$tmp/status")"
-says "a closed pipe" "standard output: Broken pipe"
+is "a closed pipe: nothing is said" 0 "$(bytes "$tmp/err")"
 
 # ---- the same text every way ----------------------------------------------------------------------
 

@@ -183,7 +183,7 @@ chat() {
 
 # one_shot MODEL N: what follows $tmp/prompt is added to it, and to $tmp/answers with a newline.
 one_shot() {
-    run 0 "$1" -q --json -f "$tmp/prompt" -n "$2"
+    run 0 "$1" -q --json --keep-newline -f "$tmp/prompt" -n "$2"
     cp "$tmp/out" "$tmp/answer"
     cp "$tmp/err" "$tmp/one_shot"
     cat "$tmp/answer" >>"$tmp/answers"

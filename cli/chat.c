@@ -139,8 +139,8 @@ static int answer(struct chat *c) {
     if (status || prompt.n >= (size_t)s->n_ctx) {
         if (!status) {
             say("the conversation has %zu tokens, the context holds %d: /reset begins a new one, "
-                "-c N makes room for more",
-                prompt.n, s->n_ctx);
+                "%s",
+                prompt.n, s->n_ctx, more_context(s));
         }
         token_list_free(&prompt);
         drop_message(c);
@@ -159,9 +159,8 @@ static int answer(struct chat *c) {
     }
     if (status || (was_interrupted(s) && !c->terminal)) return EXIT_FAILED;
     if (s->context_full) {
-        say("the context of %d tokens is full: /reset begins a new conversation, -c N makes room "
-            "for more",
-            s->n_ctx);
+        say("the context of %d tokens is full: /reset begins a new conversation, %s", s->n_ctx,
+            more_context(s));
     }
     if (was_interrupted(s) && s->tokens.n == s->n_prompt) {
         drop_message(c);

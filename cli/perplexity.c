@@ -124,9 +124,10 @@ int run_perplexity(struct session *s) {
     if (status) return status;
     int n_train = s->model.n_ctx_train;
     int n_ctx = s->o->n_ctx ? s->o->n_ctx : n_train < 512 ? n_train : 512;
-    if (n_ctx < 3) return USAGE("-c: half of %d tokens leaves none to score", n_ctx);
-    status = read_text(s, n_ctx);
-    if (status == 0) status = open_transformer(s, n_ctx);
+    status = open_transformer(s, n_ctx);
+    if (status) return status;
+    if (s->n_ctx < 3) return USAGE("-c: half of %d tokens leaves none to score", s->n_ctx);
+    status = read_text(s, s->n_ctx);
     struct score sc = {.start = now()};
     if (status == 0) status = score_text(s, &sc);
     if (status && !(was_interrupted(s) && sc.n_chunks > 0)) return status;

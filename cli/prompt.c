@@ -133,8 +133,8 @@ int check_prompt(struct session *s) {
     s->n_prompt = s->tokens.n;
     if (s->n_prompt == 0) return FAIL("the prompt is empty: there is nothing to continue");
     if (s->n_prompt > (size_t)s->n_ctx) {
-        return FAIL("the prompt has %zu tokens, the context holds %d: give a larger -c",
-                    s->n_prompt, s->n_ctx);
+        return FAIL("the prompt has %zu tokens, the context holds %d: %s", s->n_prompt, s->n_ctx,
+                    more_context(s));
     }
     if (check_ids(s) != 0) return EXIT_FAILED;
     size_t longest = (size_t)s->n_ctx + 1; // the last token may not fit the context any more

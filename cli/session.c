@@ -132,6 +132,12 @@ int open_transformer(struct session *s, int n_ctx) {
     return o->verify && open_engine(s, &p, &s->reference) < 0 ? failed(s, NULL) : 0;
 }
 
+const char *more_context(const struct session *s) {
+    int n = s->model.plan->n_positions;
+    return n > 0 && s->n_ctx >= n ? "the model has learned no more positions"
+                                  : "-c N makes room for more";
+}
+
 int open_sampler(struct session *s) {
     struct sampler_params p = s->o->sampling;
     if (!options_given(s->o, "-s") && p.temp > 0) { // random; the statistics repeat it

@@ -58,6 +58,9 @@ int open_tokenizer(struct session *s, bool stops);
 /* The model's transformer, with -c or else n_ctx positions, to which longrope's factors are made
  * unless default_context chose them; starts the threads. */
 int open_transformer(struct session *s, int n_ctx);
+
+/* What to do about a context that is full: part of a message. */
+const char *more_context(const struct session *s);
 int open_sampler(struct session *s); // chooses a seed if none was given
 void close_session(struct session *s);
 

@@ -106,7 +106,7 @@ int run_text(struct session *s) {
     if (status == 0) status = printed;
     status = close_logits_file(s, status);
     if (s->context_full) {
-        say("the context of %d tokens is full: -c N makes room for more", s->n_ctx);
+        say("the context of %d tokens is full: %s", s->n_ctx, more_context(s));
     }
     if (!o->quiet && ended && !printed) print_stats(s);
     if (o->json && ended) print_json(s);

@@ -101,7 +101,9 @@ refused 2 "--ids: -1 is not a token" $model --ids "1 -1"
 refused 2 "--ids: 99999999999999999999 is not a token" $model --ids 99999999999999999999
 refused 2 "--ids: expected numbers, found \"x 2\"" $model --ids "1 x 2"
 refused 1 "the prompt is empty" $model --ids ""
-refused 1 "the prompt has 5 tokens, the context holds 4: give a larger -c" $model --ids "1 5 6 7 8" -c 4
+refused 1 "the prompt has 5 tokens, the context holds 4: -c N makes room for more" $model --ids "1 5 6 7 8" -c 4
+refused 1 "the context holds 64: the model has learned no more positions" \
+    test/data/models/gpt2.gguf --ids "$(seq 3 80)" -c 100
 run 0 $model --ids "1,5,7" -n 2
 cp "$tmp/out" "$tmp/commas"
 run 0 $model --ids "1 5 7" -n 2

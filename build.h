@@ -31,7 +31,7 @@ struct heads {
     int n, n_kv, dim_k, dim_v; // n * dim_k need not be n_embd
     float scale;               // of scores: 1 / sqrt(dim_k) unless a family sets another
     float softcap;             // 0: none
-    float alibi;               // the largest slope's exponent (see attend), 0: none
+    float alibi;               // slopes go down to 2^-alibi (see attend), 0: none
     const float *sinks;        // (n) scores that count in the softmax, of no value; NULL: none
 };
 struct heads read_heads(struct plan *p);

@@ -4,6 +4,7 @@
 # make asan|tsan  the same tests under the sanitizers
 # make bench      kernels alone: time per type, instruction set and batch
 # make fuzz T=60  libFuzzer (clang), T seconds a target
+# make atlas      families/atlas.def and README's table of models, from the plans of the golden models
 # make coverage   lines of each file that the tests run (gcov)
 # make analyze    cppcheck, clang-tidy, gcc -fanalyzer
 # make install    PREFIX and DESTDIR are honoured
@@ -50,7 +51,7 @@ LIB_OBJ := $(LIB:%=$(BUILD)/%.o)
 TESTS := $(patsubst test/%.c,%,$(wildcard test/test_*.c))
 FUZZERS := $(filter-out fuzz_main,$(patsubst test/%.c,%,$(wildcard test/fuzz_*.c)))
 
-.PHONY: all programs demo test asan tsan bench fuzz fuzz-run coverage analyze format install clean
+.PHONY: all programs demo test asan tsan bench fuzz fuzz-run coverage analyze format atlas install clean
 all: run quantize
 
 # "  cc  file" instead of the command, unless V=1 asks for it.
@@ -140,6 +141,13 @@ analyze:
 
 format:
 	clang-format -i $(SOURCES) $(wildcard *.h */*.h test/*.c)
+
+# run prints what atlas.def says, so it is built again.
+atlas: $(BUILD)/test/test_atlas
+	$< print >$(BUILD)/atlas.def
+	cp $(BUILD)/atlas.def families/atlas.def
+	$(MAKE) $(BUILD)/run
+	RUN=$(BUILD)/run test/test_readme.sh --write
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin

@@ -334,8 +334,9 @@ static struct key describe(const struct gguf_kv *kv) {
     return d;
 }
 
-void keys_check_unused(struct plan *p, const struct plan_source *source) {
+void keys_tell_unused(struct plan *p, const struct plan_source *source, struct line *l) {
     size_t n = strlen(p->arch) + 1;
+    int n_told = 0;
     for (size_t i = 0; i < p->g->n_kv; i++) {
         const struct gguf_kv *kv = &p->g->kv[i];
         bool ours = kv->key.len >= n && memcmp(kv->key.data, p->arch, n - 1) == 0 &&
@@ -344,9 +345,14 @@ void keys_check_unused(struct plan *p, const struct plan_source *source) {
         struct key name; // cut short it is not known either
         snprintf(name.text, sizeof name.text, "%.*s", (int)(kv->key.len - n), kv->key.data + n);
         if (strlen(name.text) == kv->key.len - n && is_harmless(p, name.text, kv)) continue;
-        PLAN_FAIL(p, KQ_UNSUPPORTED,
-                  "key %s.%s%s: this engine does not know what it does to a model of %s; "
-                  "--ignore-key %s.%s runs all the same",
-                  p->arch, name.text, describe(kv).text, p->arch, p->arch, name.text);
+        if (n_told++ == 0) {
+            line_append(l,
+                        "key %s.%s%s: this engine does not know what it does to a model of %s; "
+                        "--ignore-key %s.%s runs all the same",
+                        p->arch, name.text, describe(kv).text, p->arch, p->arch, name.text);
+        } else {
+            line_append(l, "%s %s.%s%s", n_told == 2 ? "; likewise" : ",", p->arch, name.text,
+                        describe(kv).text);
+        }
     }
 }

@@ -16,6 +16,39 @@ void model_families(char *out, size_t size) {
     }
 }
 
+/* How many letters must be changed, added or left out to make one name of the other, of up to 64
+ * letters each. */
+static size_t edits(struct gguf_str a, struct gguf_str b) {
+    size_t row[65]; // of a's first letters to b's first i
+    for (size_t i = 0; i <= b.len; i++) row[i] = i;
+    for (size_t k = 1; k <= a.len; k++) {
+        size_t diagonal = row[0];
+        row[0] = k;
+        for (size_t i = 1; i <= b.len; i++) {
+            size_t changed = diagonal + (a.data[k - 1] != b.data[i - 1]);
+            diagonal = row[i];
+            size_t other = 1 + (row[i] < row[i - 1] ? row[i] : row[i - 1]);
+            row[i] = changed < other ? changed : other;
+        }
+    }
+    return row[b.len];
+}
+
+/* The family whose name is most like the architecture's; NULL: none is, half of it is other. */
+static const char *nearest(struct gguf_str arch) {
+    const char *best = NULL;
+    if (arch.len > 64) return NULL;
+    size_t least = arch.len / 2 + 1;
+    for (size_t i = 0; families[i].arch; i++) {
+        size_t n = edits(arch, (struct gguf_str){families[i].arch, strlen(families[i].arch)});
+        if (n < least) {
+            least = n;
+            best = families[i].arch;
+        }
+    }
+    return best;
+}
+
 static const struct family *find_family(const struct gguf *g, struct error *err) {
     struct gguf_str arch;
     int found = gguf_get_str(g, "general.architecture", &arch, err);
@@ -26,10 +59,11 @@ static const struct family *find_family(const struct gguf *g, struct error *err)
     for (size_t i = 0; families[i].arch; i++) {
         if (gguf_str_eq(arch, families[i].arch)) return &families[i];
     }
-    char known[400];
-    model_families(known, sizeof known);
-    error_set(err, KQ_UNSUPPORTED, "general.architecture is \"%.*s\"; this engine runs %s",
-              GGUF_SHORT(arch), known);
+    const char *like = nearest(arch);
+    error_set(err, KQ_UNSUPPORTED,
+              "general.architecture is \"%.*s\", which this engine does not run%s%s "
+              "(--families lists what it does)",
+              GGUF_SHORT(arch), like ? "; the nearest name is " : "", like ? like : "");
     return NULL;
 }
 
@@ -93,6 +127,20 @@ size_t model_memory(const struct model *m, int n_ctx, int n_batch, bool kv_f32) 
 
 void model_kinds(const struct model *m, char *out, size_t size) {
     plan_kinds(m->plan, out, size);
+}
+
+void model_layers(const struct model *m,
+                  void (*put)(void *to, const char *layers, const char *kinds, int window),
+                  void *to) {
+    plan_layers(m->plan, put, to);
+}
+
+bool model_remembers(const struct model *m, int i, bool kv_f32, struct model_part *part) {
+    struct memory_sum sums[16];
+    if (i >= plan_memory_sums(m->plan, sums, 16)) return false;
+    *part = (struct model_part){sums[i].state, sums[i].window, sums[i].n_layers,
+                                memory_sum_bytes(&sums[i], 1, (int)seq_number_bytes(kv_f32))};
+    return true;
 }
 
 void model_describe(const struct model *m, void (*put)(void *to, const char *line), void *to) {

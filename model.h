@@ -46,6 +46,21 @@ size_t model_memory(const struct model *m, int n_ctx, int n_batch, bool kv_f32);
 /* Fills out with the kinds of step and how many there are of each: "product 15, norm 9, ...". */
 void model_kinds(const struct model *m, char *out, size_t size);
 
+/* Layers that are made alike: "0-2, 4-6", their kinds of step, and how many positions they look
+ * back on (0: all, or none). */
+void model_layers(const struct model *m,
+                  void (*put)(void *to, const char *layers, const char *kinds, int window),
+                  void *to);
+
+/* What a sequence remembers, part i: n_layers layers keep so many bytes of each position, or of
+ * each of the last `window` ones, or a state of so many bytes. False: there is no part i. */
+struct model_part {
+    bool state;
+    int window, n_layers;
+    double bytes;
+};
+bool model_remembers(const struct model *m, int i, bool kv_f32, struct model_part *part);
+
 /* The line of steps, a line of text each. */
 void model_describe(const struct model *m, void (*put)(void *to, const char *line), void *to);
 

@@ -90,6 +90,7 @@ const struct step *plan_maker(value v) {
 int plan_remember(struct plan *p, struct memory m) {
     p->memories = grow(p, p->memories, p->n_memories, sizeof *p->memories);
     p->memories[p->n_memories] = m;
+    p->memories[p->n_memories].il = p->il;
     return p->n_memories++;
 }
 
@@ -288,9 +289,19 @@ static void begin(struct plan *p) {
     read_experts(p);
 }
 
+/* What is left over would have changed the results: a bias, a norm, a layer more than announced, a
+ * number that nobody asked for. */
+static void check_unused(struct plan *p, const struct plan_source *source) {
+    struct line tensors = {.len = 0}, keys = {.len = 0};
+    tensors_tell_unused(p, &tensors);
+    keys_tell_unused(p, source, &keys);
+    if (tensors.len == 0 && keys.len == 0) return;
+    PLAN_FAIL(p, KQ_UNSUPPORTED, "%s%s%s", tensors.text,
+              tensors.len > 0 && keys.len > 0 ? "; " : "", keys.text);
+}
+
 static void finish(struct plan *p, const struct plan_source *source) {
-    tensors_check_unused(p);
-    keys_check_unused(p, source);
+    check_unused(p, source);
     make_stages(p);
     sort_steps(p);
     find_lives(p);
@@ -338,87 +349,4 @@ void plan_free(struct plan *p) {
     free(p->memories);
     free(p->parts);
     *p = (struct plan){0};
-}
-
-/* ---- what one may ask of it ------------------------------------------------------------------ */
-
-struct work plan_work(const struct plan *p) {
-    struct work sum = {0, 0};
-    for (int i = 0; i < p->n_steps; i++) {
-        sum.macs += p->steps[i].work.macs;
-        sum.bytes += p->steps[i].work.bytes;
-    }
-    return sum;
-}
-
-struct kind_count {
-    const struct step_kind *kind;
-    int n;
-};
-enum { MAX_KINDS = 64 };
-
-static int count_kinds(const struct plan *p, struct kind_count *counts) {
-    int n = 0;
-    for (int i = 0; i < p->n_steps; i++) {
-        int k = 0;
-        while (k < n && counts[k].kind != p->steps[i].kind) k++;
-        if (k == n && n == MAX_KINDS) continue;
-        if (k == n) counts[n++] = (struct kind_count){p->steps[i].kind, 0};
-        counts[k].n++;
-    }
-    return n;
-}
-
-void plan_kinds(const struct plan *p, char *out, size_t size) {
-    struct kind_count counts[MAX_KINDS];
-    int n = count_kinds(p, counts);
-    size_t used = 0;
-    for (out[0] = '\0'; used < size;) {
-        int most = 0; // the first of the largest counts left
-        for (int k = 1; k < n; k++) most = counts[k].n > counts[most].n ? k : most;
-        if (n == 0 || counts[most].n == 0) return;
-        used += (size_t)snprintf(out + used, size - used, "%s%s %d", used ? ", " : "",
-                                 counts[most].kind->name, counts[most].n);
-        counts[most].n = 0;
-    }
-}
-
-struct line {
-    char text[256];
-    size_t len;
-};
-
-PRINTF_LIKE(2, 3) static void append(struct line *l, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(l->text + l->len, sizeof l->text - l->len, format, args);
-    va_end(args);
-    if (n > 0) l->len += (size_t)n;
-    if (l->len >= sizeof l->text) l->len = sizeof l->text - 1;
-}
-
-static void append_values(struct line *l, const struct plan *p, const struct ref *v, int n) {
-    for (int k = 0; k < n; k++) {
-        if (!v[k].id) continue;
-        append(l, " v%d[%d]", v[k].id, v[k].n);
-        if (v[k].n > 0) append(l, "@%d", p->values[v[k].id].buffer);
-    }
-}
-
-void plan_describe(const struct plan *p, void (*put_line)(void *to, const char *line), void *to) {
-    for (int i = 0; i < p->n_steps; i++) {
-        const struct step *s = &p->steps[i];
-        struct line l = {.len = 0};
-        bool again = i > 0 && s->stage == p->steps[i - 1].stage;
-        if (again) {
-            append(&l, "       ");
-        } else {
-            append(&l, "%5d%s ", s->stage, s->stage >= p->first_wanted ? "w" : " ");
-        }
-        append(&l, "%-12s %-28s", s->kind->name, s->name);
-        append_values(&l, p, s->in, STEP_INS);
-        append(&l, " ->");
-        append_values(&l, p, s->out, STEP_OUTS);
-        put_line(to, l.text);
-    }
 }

@@ -110,6 +110,7 @@ struct memory {
     int64_t slot;  // cached numbers of each position, floats or halves; 0: none
     int window;    // positions that are looked back on, the newest included; 0: all
     int64_t state; // floats, whatever the length
+    int il;        // layer
 };
 
 struct plan {
@@ -169,6 +170,26 @@ struct work plan_work(const struct plan *p);
 /* "product 15, norm 9, ...": the kinds of step and how many there are, most frequent first. */
 void plan_kinds(const struct plan *p, char *out, size_t size);
 
+/* "attend, rope, glu": the kinds that tell one model from another. */
+void plan_sketch(const struct plan *p, char *out, size_t size);
+
+/* What layers are made of: put gets "0-2, 4-6", their kinds as plan_sketch has them, and how many
+ * positions they look back on (0: all, or none). Layers that are made alike are told together. */
+typedef void plan_layers_fn(void *to, const char *layers, const char *kinds, int window);
+void plan_layers(const struct plan *p, plan_layers_fn *put, void *to);
+
+/* What a sequence remembers in all layers that do so alike: so many cached numbers of each
+ * position, or of the last `window` ones, or so many floats of a state. */
+struct memory_sum {
+    bool state;
+    int window, n_layers;
+    int64_t numbers;
+    int last; // layer, private
+};
+int plan_memory_sums(const struct plan *p, struct memory_sum *out, int max); // gives how many
+/* Of so many positions. */
+double memory_sum_bytes(const struct memory_sum *m, int n_positions, int number_bytes);
+
 /* Prints the line of steps, a step a line: stage, kind, tensor, values and their buffers. `put`
  * gets each line without its newline. */
 void plan_describe(const struct plan *p, void (*put)(void *to, const char *line), void *to);
@@ -206,9 +227,17 @@ static inline int n_heads(value x) {
     return x.n / x.dim;
 }
 
-/* keys.c, tensors.c: what a plan's family did not use, and what that means */
-void keys_check_unused(struct plan *p, const struct plan_source *source);
-void tensors_check_unused(struct plan *p);
+/* A line of text that is cut where it is full. */
+struct line {
+    char text[400];
+    size_t len;
+};
+PRINTF_LIKE(2, 3) void line_append(struct line *l, const char *format, ...);
+
+/* keys.c, tensors.c: what a plan's family did not use, and what that means; nothing if all is well.
+ */
+void keys_tell_unused(struct plan *p, const struct plan_source *source, struct line *l);
+void tensors_tell_unused(struct plan *p, struct line *l);
 
 /* tensors.c, for builders. Names are those of build.h; each fails by PLAN_FAIL if the tensor is
  * missing, misshapen or of a type that cannot be used. */

@@ -57,6 +57,7 @@ int main(int argc, char **argv) {
         printf("kq.c %s\n", VERSION);
         return flush();
     }
+    if (o.families) return print_families();
     if (!o.model) {
         fputs(options_help, stderr);
         return EXIT_USAGE;

@@ -193,11 +193,17 @@ void skip_last_layers(struct plan *p, int n) {
     }
 }
 
-/* What is left over would have changed the results: a bias, a norm, a layer more than announced. */
-void tensors_check_unused(struct plan *p) {
+void tensors_tell_unused(struct plan *p, struct line *l) {
+    int n_told = 0;
     for (size_t i = 0; i < p->g->n_tensors; i++) {
         if (p->used_tensors[i]) continue;
-        PLAN_FAIL(p, KQ_UNSUPPORTED, "tensor %s is not part of a model of %s with %d layers",
-                  p->g->tensors[i].name, p->arch, p->n_layer);
+        const char *name = p->g->tensors[i].name;
+        if (n_told++ == 0) {
+            line_append(l, "tensor %s is not part of a model of %s with %d layers", name, p->arch,
+                        p->n_layer);
+        } else if (n_told <= 4) {
+            line_append(l, "%s %s", n_told == 2 ? ", nor are" : ",", name);
+        }
     }
+    if (n_told > 4) line_append(l, " and %d others", n_told - 4);
 }

@@ -192,6 +192,33 @@ static void describe_steps(const struct info *in) {
     printf("%s\n", kinds);
 }
 
+static void put_layers(void *to, const char *layers, const char *kinds, int window) {
+    (void)to;
+    printf("  %-12s %s", layers, kinds);
+    if (window > 0) printf(" (%d positions back)", window);
+    printf("\n");
+}
+
+/* What a sequence keeps: of each position, of the last ones, whatever their number. */
+static void describe_remembered(const struct info *in) {
+    bool kv_f32 = in->s->o->kv_f32;
+    struct model_part part;
+    for (int i = 0; in->runs && model_remembers(&in->s->model, i, kv_f32, &part); i++) {
+        if (i == 0) label("remembers");
+        if (i > 0) fputs(", ", stdout);
+        if (part.state) {
+            printf("states of %s", scaled(part.bytes, "B").text);
+        } else if (part.window > 0) {
+            printf("%s of each of the last %d positions", scaled(part.bytes, "B").text,
+                   part.window);
+        } else {
+            printf("%s of each position", scaled(part.bytes, "B").text);
+        }
+        printf(" (%d layer%s)", part.n_layers, part.n_layers > 1 ? "s" : "");
+    }
+    if (in->runs) printf("\n");
+}
+
 static void describe_windows(const struct info *in) {
     struct model_windows w = {0};
     if (in->runs) w = model_windows(&in->s->model);
@@ -252,6 +279,8 @@ static void describe_model(const struct info *in) {
     put_known(in, ", embedding ", "embedding_length", "");
     put_known(in, ", feed-forward ", "feed_forward_length", "");
     printf("\n");
+    if (in->runs) model_layers(&in->s->model, put_layers, NULL);
+    describe_remembered(in);
     if (put_known(in, "experts        ", "expert_count", "")) {
         put_known(in, ", ", "expert_used_count", " used for each token");
         put_known(in, ", feed-forward ", "expert_feed_forward_length", "");

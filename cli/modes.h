@@ -7,6 +7,7 @@
 
 int run_text(struct session *s);       // prompt in, text out
 int print_tokens(struct session *s);   // --tokens; in text.c
+int print_families(void);              // --families: needs no model
 int print_info(struct session *s);     // --info
 int print_plan(struct session *s);     // --plan; in info.c
 int run_perplexity(struct session *s); // --perplexity

@@ -35,7 +35,7 @@ const char options_help[] =
     "           --plan           the steps that the model is made of\n"
     "           --perplexity FILE    how well the model predicts a text\n"
     "           --bench          speed [-p N prompt tokens] [-n N generated] [-r N repetitions]\n"
-    "           --help  --version\n"
+    "           --families       the models that run: a table    --help  --version\n"
     "\n"
     "Text goes to standard output, everything else to standard error. Exit status: 0 done, 1 the\n"
     "run failed, 2 wrong usage.\n";
@@ -70,6 +70,7 @@ struct option {
 static const struct option table[] = {
     {"--help", FLAG, AT(bool, help), 0, 0, NULL},
     {"-h", FLAG, AT(bool, help), 0, 0, NULL},
+    {"--families", FLAG, AT(bool, families), 0, 0, NULL},
     {"--version", FLAG, AT(bool, version), 0, 0, NULL},
     {"--reference", FLAG, AT(bool, reference), 0, 0, NULL},
     {"--verify", FLAG, AT(bool, verify), 0, 0, NULL},
@@ -214,7 +215,7 @@ static int check_together(const struct options *o, struct error *err) {
 int options_parse(struct options *o, int argc, char **argv, struct error *err) {
     *o = (struct options){.n_gen = 128, .n_batch = 256, .n_reps = 5, .isa = isa_best()};
     o->sampling = (struct sampler_params){.repeat_penalty = 1, .repeat_last_n = 64, .top_p = 1};
-    for (int i = 1; i < argc && !o->help && !o->version; i++) {
+    for (int i = 1; i < argc && !o->help && !o->version && !o->families; i++) {
         const char *name = argv[i];
         const struct option *option = find_option(name);
         if (!option) {
@@ -232,5 +233,5 @@ int options_parse(struct options *o, int argc, char **argv, struct error *err) {
         }
         o->given |= bit_of(option);
     }
-    return o->help || o->version || !o->model ? 0 : check_together(o, err);
+    return o->help || o->version || o->families || !o->model ? 0 : check_together(o, err);
 }

@@ -25,7 +25,7 @@ struct options {
     bool reference, verify, kv_f32, json, quiet, allow_special, keep_newline;
     struct option_texts ignored_keys;
     bool tokens, info, plan, bench, chat; // modes
-    bool help, version;                   // and nothing else
+    bool help, version, families;         // and nothing else
     const struct isa *isa;
     uint64_t given; // private: bit i for row i of the table
 };
@@ -36,7 +36,7 @@ struct options {
 extern const char options_help[];
 
 /* Fills o with the defaults and what argv[1 .. argc - 1] say; the texts are argv's. Reading ends
- * with --help or --version, which take effect even if a model was named or an error would follow.
+ * with --help, --version or --families, which take effect even if a model was named or an error would follow.
  * Without any model o->model is NULL. 0, or -1 and err, a sentence about the wrong argument. */
 int options_parse(struct options *o, int argc, char **argv, struct error *err);
 

@@ -5,10 +5,18 @@
 #include "../build.h"
 
 struct family {
-    const char *arch;
+    const char *arch, *models; // what its models are called
     void (*write)(struct plan *p);
 };
 extern const struct family families[]; // arch NULL at the end
+
+/* What the plan of a small model of each architecture says (atlas.def; `make atlas` writes it): its
+ * kinds of step, how far how many layers look back, and what a sequence remembers of 1,000 tokens,
+ * in halves. */
+struct sketch {
+    const char *arch, *kinds, *sees, *remembers;
+};
+extern const struct sketch sketches[]; // arch NULL at the end
 
 /* llama.c */
 void llama(struct plan *p);

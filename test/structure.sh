@@ -13,7 +13,7 @@ export LC_ALL
 layers='
 test/*
 run quantize
-cli/text cli/chat cli/render cli/info cli/bench cli/perplexity
+cli/text cli/chat cli/render cli/families cli/info cli/bench cli/perplexity
 cli/modes
 cli/generate
 cli/stats cli/prompt
@@ -26,7 +26,7 @@ model
 families/*
 steps/*
 pass seq
-plan=build=keys=tensors
+plan=build=keys=tensors=facts
 matmul_q
 simd/*
 quant=quant_iq=quant_grids
@@ -51,7 +51,7 @@ max_lines=60
 failed=0
 
 files=
-for file in *.c *.h *.def cli/*.[ch] families/*.[ch] steps/*.[ch] simd/*.[ch] test/*.[ch]; do
+for file in *.c *.h *.def cli/*.[ch] families/*.[ch] families/*.def steps/*.[ch] simd/*.[ch] test/*.[ch]; do
     [ -e "$file" ] && files="$files $file"
 done
 

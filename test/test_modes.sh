@@ -26,7 +26,14 @@ says "info: fall-backs" \
     "14 of 16 matrices are Q5_1 or Q8_0: rows of 192 are no multiple of 256" out
 says "info: fall-backs" \
     "2 of 16 matrices are Q5_1 or Q8_0: rows of 448 are no multiple of 256" out
+run 0 $models/qwen35moe.gguf --info
+says "info: layers" "  0-1          convolve, l2 norm, delta rule, glu, experts" out
+says "info: what is remembered" \
+    "remembers      states of 38.9 kB (2 layers), 256 B of each position (1 layer)" out
+says "info: what a token reads" "162 kB of weights, 71 % of the file" out
 run 0 $models/gemma2.gguf --info
+says "info: layers" "  0, 2         rope, attend, glu (8 positions back)" out
+says "info: what is remembered" "of each of the last 8 positions (2 layers), " out
 says "info: windows" "8 positions in 2 of 4 layers" out
 
 # The line of steps, as it was when somebody last looked at it: ./run MODEL --plan >test/data/plans/NAME
@@ -44,6 +51,21 @@ run 0 "$tmp/unknown.gguf" --ids 1 -n 1 --ignore-key llama.nonsensity
 says "ignored key: said" "ignored    key llama.nonsensity"
 run 0 $models/llama.gguf --ids 1 -n 1 --ignore-key x
 says "ignored key that is not there: said" "x: the file has no such key"
+
+# Everything that is wrong is said at once.
+sed 's/llama\.vocab_size/llama.nonsensity/; s/blk\.1\.ffn_norm/blk.9.ffn_norm/
+    s/blk\.0\.attn_q/blk.7.attn_q/' $models/llama.gguf >"$tmp/wrong.gguf"
+run 0 "$tmp/wrong.gguf" --info
+says "info: a missing tensor" "runs: no: tensor blk.0.attn_q.weight is missing" out
+sed 's/llama\.vocab_size/llama.nonsensity/; s/rope\.freq_base/rope.freq_besa/
+    s/output\.weight/outpux.weight/' $models/llama.gguf >"$tmp/wrong.gguf"
+run 0 "$tmp/wrong.gguf" --info
+says "info: a tensor too much" "runs: no: tensor outpux.weight is not part of" out
+says "info: keys too much" "; key llama.rope.freq_besa (10000): this engine does not know" out
+says "info: keys too much" "; likewise llama.nonsensity (512)" out
+LC_ALL=C sed 's/architecture\(............\)llama/architecture\1llamb/' $models/llama.gguf >"$tmp/wrong.gguf"
+run 0 "$tmp/wrong.gguf" --info
+says "info: the nearest architecture" 'is "llamb", which this engine does not run; the nearest name is llama (' out
 
 # with_template TEXT: the model llama with this as its chat template, 21 bytes, which makes the new
 # entry 64 bytes long and keeps the tensors aligned.

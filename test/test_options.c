@@ -93,6 +93,8 @@ static void test_ends(void) {
     CHECK(o.help, "-h");
     accept(&o, ARGUMENTS("--version", "-n"));
     CHECK(o.version, "--version");
+    accept(&o, ARGUMENTS("--families", "-n"));
+    CHECK(o.families, "--families");
     refuse("--nonsense is not an option (see --help)", ARGUMENTS("--nonsense", "--help"));
 }
 

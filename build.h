@@ -99,7 +99,9 @@ value softcapped(value x, float cap);                       // cap * tanh(x / ca
 value biased(value x, const float *b, const char *name);    // b NULL: x
 value gain(value x, const float *w, const char *name);      // x * w
 value head_gain(value x, const float *w, const char *name); // each head times a number
-value mul(value x, value by);                               // each of `by` for n / by.n of x
+/* x times a number for each expert, between experts_begin and experts_end; else one. w NULL: x */
+value plane_scaled(value x, const float *w, const char *name);
+value mul(value x, value by); // each of `by` for n / by.n of x
 value clamped(value x, float least, float most);
 value part(value x, int64_t first, int64_t n); // some of the columns
 value like(value x, value y);                  // x with the length of y
@@ -136,7 +138,8 @@ value rope(value x, struct turns t); // of each head; NO_TURNS: x
 
 /* ---- steps for all tokens -------------------------------------------------------------------- */
 
-/* W x, and NAME.bias if the file has it. Products of one input run together. */
+/* W x, times NAME.scale and plus NAME.bias where the file has them (a scale, one number for each
+ * expert, is what NVFP4 needs beside those of its blocks). Products of one input run together. */
 value product(value x, const char *name, int64_t n_out);
 /* With one of NAME's planes, (n_planes, n_out, x.n). */
 value plane_product(value x, const char *name, int plane, int n_planes, int64_t n_out);

@@ -256,6 +256,9 @@ void skip_last_layers(struct plan *p, int n);
 /* (n_rows, n) floats of NAME + suffix; NULL if it is not there and not needed. */
 const float *tensor_vectors(struct plan *p, const char *name, const char *suffix, int64_t n,
                             int64_t n_rows, bool needed);
+/* NAME.scale, the factor of a product, (n_planes); NULL: there is none, or the family has made use
+ * of it under its own name. */
+const float *tensor_scale(struct plan *p, const char *name);
 /* (n_groups, n) floats of NAME.weight, or as many in one row. */
 const float *tensor_groups(struct plan *p, const char *name, int64_t n, int64_t n_groups);
 /* (n_cols, n_rows) of a tensor of floats that has (n_rows, n_cols) or (n_rows, 1, n_cols): kept by

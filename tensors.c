@@ -79,6 +79,14 @@ const float *tensor_vectors(struct plan *p, const char *name, const char *suffix
     return (const float *)t->data;
 }
 
+const float *tensor_scale(struct plan *p, const char *name) {
+    find(p, name, ".input_scale", false); // for activations in 4 bits: ours are float32
+    struct name full = name_of(p, name, ".scale");
+    const struct gguf_tensor *t = gguf_find_tensor(p->g, full.text);
+    if (t && p->used_tensors[t - p->g->tensors]) return NULL;
+    return tensor_vectors(p, name, ".scale", p->n_planes, 1, false);
+}
+
 const float *vector(struct plan *p, const char *name, int64_t n) {
     return tensor_vectors(p, name, ".weight", n, 1, true);
 }

@@ -173,6 +173,29 @@ value biased(value x, const float *b, const char *name) {
     return step_makes_like(s, x);
 }
 
+struct plane_scale_args {
+    const float *w; // (n_planes)
+};
+
+static void plane_scale_token(struct pass *p, const struct step *s, int i) {
+    const struct plane_scale_args *a = s->args;
+    const float *x = row(p, s->in[0], i);
+    float *y = row(p, s->out[0], i), w = a->w[p->round];
+    for (int k = 0; k < s->in[0].n; k++) y[k] = x[k] * w;
+}
+
+static const struct step_kind plane_scale_kind = {
+    .name = "tensor scale", .does = EACH_TOKEN, .in_place = true, .token = plane_scale_token};
+
+value plane_scaled(value x, const float *w, const char *name) {
+    if (!w) return x;
+    struct plane_scale_args *a = plan_keep(x.p, 1, sizeof *a);
+    a->w = w;
+    struct step *s = plan_step(x.p, &plane_scale_kind, x, a);
+    s->name = tensor_full_name(x.p, name);
+    return step_makes_like(s, x);
+}
+
 /* ---- some of the numbers --------------------------------------------------------------------- */
 
 struct part_args {

@@ -56,8 +56,9 @@ static bool needs_bias(const struct plan *p) {
 value product(value x, const char *name, int64_t n_out) {
     struct plan *p = x.p;
     const struct matrix *w = planes(x, name, n_out);
+    const float *scale = tensor_scale(p, name);
     const float *b = tensor_vectors(p, name, ".bias", n_out, p->n_planes, needs_bias(p));
-    return biased(product_of(x, w, name), b, name);
+    return biased(plane_scaled(product_of(x, w, name), scale, name), b, name);
 }
 
 value plane_product(value x, const char *name, int plane, int n_planes, int64_t n_out) {
@@ -78,10 +79,12 @@ void products(value x, const char *name, int n, const int64_t *n_out, value *out
     const struct matrix *all = planes(x, name, n_all);
     const float *b =
         p->in_rounds ? NULL : tensor_vectors(p, name, ".bias", n_all, 1, needs_bias(p));
+    const float *scale = tensor_scale(p, name);
     for (int i = 0; i < n; first += n_out[i++]) {
         struct matrix *w = plan_keep(p, (size_t)p->n_planes, sizeof *w);
         for (int e = 0; e < p->n_planes; e++) w[e] = matrix_rows(&all[e], first, n_out[i]);
-        out[i] = biased(product_of(x, w, name), b ? b + first : NULL, name);
+        value y = plane_scaled(product_of(x, w, name), scale, name);
+        out[i] = biased(y, b ? b + first : NULL, name);
     }
 }
 

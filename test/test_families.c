@@ -170,6 +170,62 @@ static void test_fused_tensors(void) {
     check_equal(&separate, &fused, t.n_vocab, "fused tensors");
 }
 
+/* Weights of each plane times a power of two, and what takes it back beside them. */
+static void move_to_scale(struct gguf_build *b, const char *name, int n_planes, float factor) {
+    char full[64];
+    float scales[8];
+    snprintf(full, sizeof full, "%s.weight", name);
+    const struct build_tensor *t = build_find_tensor(b, full);
+    size_t n = t->data.len / sizeof(float) / (size_t)n_planes;
+    for (int e = 0; e < n_planes; e++, factor *= 2) {
+        float *w = (float *)(void *)t->data.data + n * (size_t)e;
+        for (size_t i = 0; i < n; i++) w[i] *= factor;
+        scales[e] = 1 / factor;
+    }
+    snprintf(full, sizeof full, "%s.scale", name);
+    build_tensor(b, full, GGML_TYPE_F32, (uint64_t)n_planes, 0, scales);
+}
+
+/* NAME.scale is a factor of what the product makes, before its bias, one for each expert;
+ * NAME.input_scale has no meaning for activations in float32. */
+static void test_tensor_scales(void) {
+    struct tiny t = tiny_family("qwen2");
+    t.n_layer = 1;
+    struct gguf_build plain = tiny_build(&t), with_scales = tiny_build(&t);
+    struct gguf_build *const both[] = {&plain, &with_scales};
+    for (int i = 0; i < 2; i++) {
+        join(both[i], "blk.0.attn_qkv.weight", 3,
+             (const char *const[]){"blk.0.attn_q.weight", "blk.0.attn_k.weight",
+                                   "blk.0.attn_v.weight"});
+        join(both[i], "blk.0.attn_qkv.bias", 3,
+             (const char *const[]){"blk.0.attn_q.bias", "blk.0.attn_k.bias", "blk.0.attn_v.bias"});
+    }
+    static const char *const names[] = {"blk.0.attn_qkv", "blk.0.attn_output", "blk.0.ffn_up",
+                                        "blk.0.ffn_gate", "blk.0.ffn_down",    "output"};
+    for (int i = 0; i < 6; i++) move_to_scale(&with_scales, names[i], 1, ldexpf(1, i - 3));
+    build_tensor(&with_scales, "blk.0.attn_qkv.input_scale", GGML_TYPE_F32, 1, 0, (float[]){7});
+    check_equal(&plain, &with_scales, t.n_vocab, "scales of tensors");
+
+    t = tiny_family("qwen3moe");
+    t.n_layer = 1;
+    plain = tiny_build(&t);
+    with_scales = tiny_build(&t);
+    move_to_scale(&with_scales, "blk.0.ffn_gate_exps", t.n_expert, 0.25f);
+    move_to_scale(&with_scales, "blk.0.ffn_up_exps", t.n_expert, 1);
+    move_to_scale(&with_scales, "blk.0.ffn_down_exps", t.n_expert, 0.5f);
+    check_equal(&plain, &with_scales, t.n_vocab, "scales of experts");
+
+    struct gguf_build wrong = tiny_build(&t);
+    build_tensor(&wrong, "blk.0.ffn_up_exps.scale", GGML_TYPE_F32, 1, 0, NULL);
+    check_refused(&wrong, "blk.0.ffn_up_exps.scale: expected 3 x 1 x 1, found 1 x 1 x 1");
+    wrong = tiny_build(&t);
+    build_tensor(&wrong, "blk.0.attn_q.scale", GGML_TYPE_F16, 1, 0, NULL);
+    check_refused(&wrong, "blk.0.attn_q.scale: expected aligned F32, found type 1");
+    wrong = tiny_build(&t);
+    build_tensor(&wrong, "blk.0.attn_norm.scale", GGML_TYPE_F32, 1, 0, NULL);
+    check_refused(&wrong, "blk.0.attn_norm.scale is not part of a model of qwen3moe");
+}
+
 static void test_tied_output(void) {
     struct tiny t = tiny_llama();
     t.tied = true;
@@ -577,6 +633,7 @@ int main(int argc, char **argv) {
     test_numbers();
     test_granite_scales();
     test_fused_tensors();
+    test_tensor_scales();
     test_tied_output();
     test_separate_experts();
     test_router();

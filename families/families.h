@@ -76,6 +76,7 @@ void gpt_oss(struct plan *p);
 void gptneox(struct plan *p);
 void falcon(struct plan *p);
 void phi2(struct plan *p);
+void plamo(struct plan *p);
 void stablelm(struct plan *p);
 /* alibi.c */
 void bloom(struct plan *p);

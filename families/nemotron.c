@@ -3,9 +3,10 @@
 #include "parts.h"
 
 /* Nemotron-4 (arXiv 2402.16819) and Minitron, its pruned kin (2407.14679): LayerNorm; half of each
- * head turns. */
+ * head turns. Jais 2 (2025), whose products have biases and whose heads turn as a whole. */
 void nemotron(struct plan *p) {
     centred(p);
+    need_biases(p, NORMS);
     struct heads hd = read_heads(p);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);

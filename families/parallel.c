@@ -51,6 +51,20 @@ void phi2(struct plan *p) {
     logits(head(x));
 }
 
+/* PLaMo 13B (2023, no arXiv number), English and Japanese. A llama whose branches share one norm.
+ */
+void plamo(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        value h = norm(x, "attn_norm");
+        x = add(add(x, attention(h, &hd, t, 0)), gated(h, SILU));
+    }
+    logits(head(x));
+}
+
 /* StableLM 3B and 2 (arXiv 2402.17834), Stable Code. A llama with LayerNorm and rope for a quarter
  * of each head; 12B has a norm for each head of queries and keys, with weights of its own, and one
  * norm in front of both branches. */

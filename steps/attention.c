@@ -236,6 +236,10 @@ static void attend_all(struct pass *p, const struct step *s, int n_steps) {
 
 static const struct step_kind attend_kind = {
     .name = "attend", .does = ALL_TOKENS, .group = attend_all, .scratch = attend_scratch};
+static const struct step_kind alibi_kind = {.name = "attend with ALiBi",
+                                            .does = ALL_TOKENS,
+                                            .group = attend_all,
+                                            .scratch = attend_scratch};
 
 static const float *alibi_slopes(struct plan *p, int n_heads, float exponent) {
     float *slopes = plan_keep(p, (size_t)n_heads, sizeof *slopes);
@@ -261,7 +265,7 @@ value attend(value q, cache kv, const struct heads *h) {
     struct attend_args *a = plan_keep(p, 1, sizeof *a);
     *a = (struct attend_args){kept, n_heads(q), h->scale, h->softcap, h->sinks, NULL};
     if (h->alibi > 0) a->slopes = alibi_slopes(p, a->n_heads, h->alibi);
-    struct step *s = plan_step(p, &attend_kind, q, a);
+    struct step *s = plan_step(p, a->slopes ? &alibi_kind : &attend_kind, q, a);
     step_reads(s, kv);
     s->memory = memory;
     value o = step_makes(p, s, 0, (int64_t)a->n_heads * kept->dim_v);

@@ -271,6 +271,7 @@ static const struct {
     {"mpt", "mpt.attention.clamp_kqv", NAN, "clamp_kqv is "},
     {"jais", "jais.attention.max_alibi_bias", HIDDEN, "max_alibi_bias is missing"},
     {"jais", "blk.1.ffn_gate.bias", HIDDEN, "blk.1.ffn_gate.bias is missing"},
+    {"nemotron", "blk.0.ffn_norm.bias", HIDDEN, "blk.0.ffn_norm.bias is missing"},
     {"orion", "blk.0.attn_norm.bias", HIDDEN, "blk.0.attn_norm.bias is missing"},
     {"qwen3moe-nvfp4", "blk.0.ffn_up_exps.scale", HIDDEN, "is not part of a model of qwen3moe"},
     {"mistral4", "mistral4.attention.temperature_length", 0, "is 0, expected 1"},

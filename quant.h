@@ -204,10 +204,15 @@ bool dequantize_supported(uint32_t type);
 void dequantize_row(uint32_t type, const void *x, float *y, int64_t k);
 
 /* Quantizes k weights, a multiple of the block length, to a type for which quantize_supported. The
- * scale search minimises the squared error weighted as ggml's reference
- * quantizers do. The bytes depend on the input alone, not on the platform. Blocks hold finite
- * weights only: there NaN counts as 0, and what is beyond 65504 as that. */
+ * bytes depend on the input alone, not on the platform. No block has a larger squared error than
+ * the one that ggml's reference quantizer writes, nor a larger error in the weights by which that
+ * one counts it. What is outside the limits counts as the limit, NaN as 0: who must not
+ * change weights in silence looks first. */
 bool quantize_supported(uint32_t type);
 void quantize_row(uint32_t type, const float *x, void *y, int64_t k);
+
+/* The range of weights that blocks of the type can hold, whatever else is in the block: scales are
+ * halves, and so at most 65504. All finite numbers for a type that is not written in blocks. */
+void quantize_limits(uint32_t type, float *lowest, float *highest);
 
 #endif

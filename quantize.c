@@ -1,4 +1,4 @@
-/* ./quantize IN.gguf OUT.gguf Q5_K_M|Q5_K_S|Q6_K|Q8_0
+/* ./quantize IN.gguf OUT.gguf Q4_K_S|Q4_K_M|Q5_K_S|Q5_K_M|Q6_K|Q8_0
  *
  * Reads a model in F32, F16 or BF16 and writes it with llama.cpp's mix of types. Metadata and the
  * order of the tensors are carried over. The output is written under another name beside its
@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "cli/print.h"
 #include "fpstate.h"
 #include "gguf_write.h"
+#include "mix.h"
 #include "quant.h"
 #include "threads.h"
 
@@ -25,29 +27,18 @@ static const char usage[] =
     "\n"
     "  IN.gguf   a model in F32, F16 or BF16\n"
     "  OUT.gguf  where the quantized model goes; a file already there is replaced\n"
-    "  TYPE      Q5_K_M  about 5.7 bits per weight: Q5_K, and Q6_K where it matters most\n"
+    "  TYPE      Q4_K_S  about 4.6 bits per weight: Q4_K, and Q5_K for few layers\n"
+    "            Q4_K_M  about 4.8: Q4_K, and Q6_K where it matters most\n"
     "            Q5_K_S  about 5.5: Q5_K, output in Q6_K\n"
+    "            Q5_K_M  about 5.7: Q5_K, and Q6_K where it matters most\n"
     "            Q6_K    about 6.6\n"
     "            Q8_0    8.5\n"
     "  -t N      threads (default: usable physical cores)\n"
     "  --help    this text\n"
     "\n"
     "Tensors of one dimension, norms and expert gates keep their type; rows that are no multiple\n"
-    "of 256 get Q5_1 for Q5_K and Q8_0 for Q6_K.\n";
-
-struct mix {
-    const char *name;
-    uint32_t file_type; // general.file_type, numbered as in llama.cpp
-    uint32_t type;      // of most tensors
-    bool more_bits;     // Q6_K for attn_v and ffn_down of some layers
-};
-
-static const struct mix mixes[] = {
-    {"Q5_K_M", 17, GGML_TYPE_Q5_K, true},
-    {"Q5_K_S", 16, GGML_TYPE_Q5_K, false},
-    {"Q6_K", 18, GGML_TYPE_Q6_K, false},
-    {"Q8_0", 7, GGML_TYPE_Q8_0, false},
-};
+    "of 256 get Q5_0 for Q4_K, Q5_1 for Q5_K and Q8_0 for Q6_K. A weight that is NaN or infinite,\n"
+    "or that its type cannot hold, is named and nothing is written.\n";
 
 struct options {
     const char *in, *out;
@@ -55,99 +46,39 @@ struct options {
     int n_threads; // 0: not given
 };
 
-/* What decides the types besides a tensor's name and shape. */
-struct model_info {
-    uint32_t n_layer, n_expert;
-    bool tied; // no output.weight: token_embd serves for both
-};
+/* ---- what is read ---------------------------------------------------------------------------- */
 
-/* ---- which type a tensor gets: the rules of llama.cpp's llama-quant.cpp ---------------------- */
+/* Files have 32; a page or two would make sense. */
+enum { MAX_ALIGNMENT = 1 << 20 };
 
-static bool contains(const char *name, const char *part) {
-    return strstr(name, part) != NULL;
+/* Whether the values of a type can be looked at, or are none that could be wrong. */
+static bool is_readable(uint32_t type) {
+    bool is_integer = type == GGML_TYPE_I8 || type == GGML_TYPE_I16 || type == GGML_TYPE_I32 ||
+                      type == GGML_TYPE_I64;
+    return is_integer || dequantize_supported(type);
 }
 
-/* Whether a tensor is copied as it is, because it is small or delicate. */
-static bool keeps_its_type(const struct gguf_tensor *t) {
-    static const char *const kept[] = {
-        "_norm.weight", "ffn_gate_inp.weight",   "altup",
-        "laurel",       "position_embd",         "per_layer_model_proj",
-        "ssm_conv1d",   "shortconv.conv.weight", "token_types",
-    };
-    size_t len = strlen(t->name);
-    if (len < 6 || strcmp(t->name + len - 6, "weight") != 0) return true;
-    if (t->ne[1] == 1 && t->ne[2] == 1 && t->ne[3] == 1) return true;
-    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
-        if (contains(t->name, kept[i])) return true;
-    }
-    return false;
-}
-
-/* Whether the layer is in the first or last eighth, or every third between. */
-static bool layer_gets_more_bits(const char *name, uint32_t n_layer) {
-    unsigned layer;
-    if (sscanf(name, "blk.%9u.", &layer) != 1) return false;
-    uint64_t eighth = n_layer / 8, last = 7 * (uint64_t)n_layer / 8;
-    return layer < eighth || layer >= last || (layer - eighth) % 3 == 2;
-}
-
-/* The type that the name alone asks for. Attention values of 8-expert models are small and get 8
- * bits. */
-static uint32_t type_by_name(const char *name, const struct mix *mix,
-                             const struct model_info *info) {
-    bool is_output = strcmp(name, info->tied ? "token_embd.weight" : "output.weight") == 0;
-    if (is_output) return mix->type == GGML_TYPE_Q8_0 ? GGML_TYPE_Q8_0 : GGML_TYPE_Q6_K;
-
-    bool is_attn_v = contains(name, "attn_v.weight") || contains(name, "attn_qkv.weight");
-    bool is_attn_k = contains(name, "attn_k.weight");
-    if (info->n_expert == 8 && (is_attn_v || is_attn_k)) return GGML_TYPE_Q8_0;
-    if (mix->more_bits && (is_attn_v || contains(name, "ffn_down")) &&
-        layer_gets_more_bits(name, info->n_layer)) {
-        return GGML_TYPE_Q6_K;
-    }
-    return mix->type;
-}
-
-static uint32_t type_for(const struct gguf_tensor *t, const struct mix *mix,
-                         const struct model_info *info) {
-    if (keeps_its_type(t)) return t->type;
-    uint32_t type = type_by_name(t->name, mix, info);
-    if (t->ne[0] % QK_K != 0 && type == GGML_TYPE_Q5_K) type = GGML_TYPE_Q5_1;
-    if (t->ne[0] % QK_K != 0 && type == GGML_TYPE_Q6_K) type = GGML_TYPE_Q8_0;
-    return t->ne[0] % QK == 0 ? type : GGML_TYPE_F16;
-}
-
-static int read_model_info(const struct gguf *g, struct model_info *info, struct error *err) {
-    struct gguf_str arch;
-    int found = gguf_get_str(g, "general.architecture", &arch, err);
-    if (found < 0) return -1;
-    if (!found || arch.len > 64) {
-        return error_set(err, KQ_BAD_FILE, "general.architecture: expected a short name, found %s",
-                         found ? "a long one" : "none: not a model?");
-    }
-    char key[96];
-    *info = (struct model_info){.tied = !gguf_find_tensor(g, "output.weight")};
-    snprintf(key, sizeof key, "%.*s.block_count", (int)arch.len, arch.data);
-    if (gguf_get_u32(g, key, &info->n_layer, err) < 0) return -1;
-    snprintf(key, sizeof key, "%.*s.expert_count", (int)arch.len, arch.data);
-    return gguf_get_u32(g, key, &info->n_expert, err) < 0 ? -1 : 0;
-}
-
-/* Chooses types[i] for every tensor; refuses what cannot be read as floats. */
+/* Chooses types[i] for every tensor. What is quantized already may only be copied: what its first
+ * rounding took away would be lost twice. */
 static int plan_types(const struct gguf *g, const struct mix *mix, uint32_t *types,
                       struct error *err) {
-    struct model_info info;
-    if (read_model_info(g, &info, err) != 0) return -1;
+    if (g->alignment > MAX_ALIGNMENT) {
+        return error_set(err, KQ_UNSUPPORTED,
+                         "general.alignment is %zu: the output would be padded to it, and more "
+                         "than %d is no model's",
+                         g->alignment, MAX_ALIGNMENT);
+    }
+    if (mix_types(mix, g, types, err) != 0) return -1;
     for (size_t i = 0; i < g->n_tensors; i++) {
         const struct gguf_tensor *t = &g->tensors[i];
-        if (t->type != GGML_TYPE_F32 && t->type != GGML_TYPE_F16 && t->type != GGML_TYPE_BF16) {
-            const struct ggml_type_info *type = ggml_type_info(t->type);
-            return error_set(err, KQ_UNSUPPORTED,
-                             "%s: expected F32, F16 or BF16 weights, found %s (type %" PRIu32
-                             "): quantize from the original model",
-                             t->name, type ? type->name : "an unknown type", t->type);
-        }
-        types[i] = type_for(t, mix, &info);
+        bool is_float =
+            t->type == GGML_TYPE_F32 || t->type == GGML_TYPE_F16 || t->type == GGML_TYPE_BF16;
+        if (is_float || (types[i] == t->type && is_readable(t->type))) continue;
+        const struct ggml_type_info *type = ggml_type_info(t->type);
+        return error_set(err, KQ_UNSUPPORTED,
+                         "%s: expected F32, F16 or BF16 weights, found %s (type %" PRIu32
+                         "): quantize from the original model",
+                         t->name, type ? type->name : "an unknown type", t->type);
     }
     return 0;
 }
@@ -323,22 +254,62 @@ enum {
 
 struct chunk {
     const uint8_t *in;
-    uint8_t *out;
+    uint8_t *out; // NULL: the weights are copied, and only looked at
     const struct ggml_type_info *in_info, *out_info;
     uint32_t in_type, out_type;
-    int64_t n; // weights
+    int64_t n;                  // weights
+    float lowest, highest;      // that the output's type can hold
+    int64_t bad[CHUNK / PIECE]; // in each piece: the first weight that it cannot, or -1
 };
 
+/* The first of n weights that is NaN or outside the range, or -1. */
+static int64_t first_outside(const float *x, int64_t n, float lowest, float highest) {
+    bool all_inside = true;
+    for (int64_t i = 0; i < n; i++) all_inside &= x[i] >= lowest && x[i] <= highest;
+    if (all_inside) return -1;
+    int64_t i = 0;
+    while (x[i] >= lowest && x[i] <= highest) i++;
+    return i;
+}
+
 static void quantize_pieces(void *arg, long begin, long end, int thread) {
-    const struct chunk *c = arg;
+    struct chunk *c = arg;
     (void)thread;
-    for (int64_t at = (int64_t)begin * PIECE; at < (int64_t)end * PIECE && at < c->n; at += PIECE) {
+    for (long piece = begin; piece < end; piece++) {
         float x[PIECE];
-        int64_t n = c->n - at < PIECE ? c->n - at : PIECE;
-        dequantize_row(c->in_type, c->in + at * c->in_info->block_bytes, x, n);
-        quantize_row(c->out_type, x,
-                     c->out + at / c->out_info->block_len * c->out_info->block_bytes, n);
+        int64_t at = (int64_t)piece * PIECE, n = c->n - at < PIECE ? c->n - at : PIECE;
+        const uint8_t *in = c->in + at / c->in_info->block_len * c->in_info->block_bytes;
+        dequantize_row(c->in_type, in, x, n);
+        int64_t bad = first_outside(x, n, c->lowest, c->highest);
+        c->bad[piece] = bad < 0 ? -1 : at + bad;
+        if (!c->out || bad >= 0) continue;
+        uint8_t *out = c->out + at / c->out_info->block_len * c->out_info->block_bytes;
+        quantize_row(c->out_type, x, out, n);
     }
+}
+
+/* Weight i of a tensor cannot be written. Nothing is repaired: such a file is damaged, or needs a
+ * wider type. */
+static int refuse_weight(const struct gguf_tensor *t, int64_t i, uint32_t type, struct error *err) {
+    const struct ggml_type_info *in_info = ggml_type_info(t->type);
+    const uint8_t *block = (const uint8_t *)t->data + i / in_info->block_len * in_info->block_bytes;
+    float x[QK_K];
+    dequantize_row(t->type, block, x, in_info->block_len);
+    float value = x[i % in_info->block_len];
+    uint64_t row = (uint64_t)i / t->ne[0], column = (uint64_t)i % t->ne[0];
+    char matrix[32] = "", what[64] = "NaN";
+    if (t->ne[2] * t->ne[3] > 1) {
+        snprintf(matrix, sizeof matrix, "matrix %" PRIu64 ", ", row / t->ne[1]);
+    }
+    if (isinf(value)) snprintf(what, sizeof what, "%sinfinite", value < 0 ? "minus " : "");
+    if (isfinite(value)) {
+        snprintf(what, sizeof what, "%g, which %s cannot hold", (double)value,
+                 ggml_type_info(type)->name);
+    }
+    return error_set(err, KQ_BAD_FILE,
+                     "%s: the weight at %srow %" PRIu64 ", column %" PRIu64
+                     " (counted from 0) is %s",
+                     t->name, matrix, row % t->ne[1], column, what);
 }
 
 struct progress {
@@ -365,21 +336,27 @@ static int put_tensor(struct gguf_writer *w, const struct gguf_tensor *t, uint32
                       struct threads *threads, uint8_t *buffer, struct progress *p,
                       struct error *err) {
     struct chunk c = {.in = t->data,
-                      .out = buffer,
+                      .out = t->type == type ? NULL : buffer,
                       .in_type = t->type,
                       .out_type = type,
                       .in_info = ggml_type_info(t->type),
                       .out_info = ggml_type_info(type)};
-    int64_t n = (int64_t)(t->nbytes / (size_t)c.in_info->block_bytes);
-    for (; n > 0 && w->status == KQ_OK; n -= c.n, c.in += c.n * c.in_info->block_bytes) {
+    bool is_checked = dequantize_supported(t->type); // integers are always right
+    int64_t len = c.in_info->block_len,
+            n = (int64_t)(t->nbytes / (size_t)c.in_info->block_bytes) * len;
+    quantize_limits(type, &c.lowest, &c.highest);
+    for (int64_t at = 0; at < n && w->status == KQ_OK; at += c.n) {
         if (stop_signal)
             return error_set(err, KQ_INTERRUPTED, "stopped by signal %d", (int)stop_signal);
-        c.n = n < CHUNK ? n : CHUNK;
-        size_t bytes = (size_t)(c.n / c.out_info->block_len * c.out_info->block_bytes);
-        if (t->type != type) {
-            parallel_for(threads, NULL, (long)((c.n + PIECE - 1) / PIECE), 1, quantize_pieces, &c);
+        c.n = n - at < CHUNK ? n - at : CHUNK;
+        long n_pieces = (long)((c.n + PIECE - 1) / PIECE);
+        if (is_checked) parallel_for(threads, NULL, n_pieces, 1, quantize_pieces, &c);
+        for (long i = 0; is_checked && i < n_pieces; i++) {
+            if (c.bad[i] >= 0) return refuse_weight(t, at + c.bad[i], type, err);
         }
-        gguf_write(w, t->type == type ? c.in : buffer, bytes);
+        size_t bytes = (size_t)(c.n / c.out_info->block_len * c.out_info->block_bytes);
+        gguf_write(w, c.out ? c.out : c.in, bytes);
+        c.in += c.n / len * c.in_info->block_bytes;
         show_share(p, c.n);
     }
     return 0;
@@ -500,12 +477,9 @@ static int parse_options(int argc, char **argv, struct options *opt, struct erro
     if (n < 3)
         return error_set(err, KQ_BAD_ARGUMENT, "expected IN.gguf OUT.gguf TYPE, found %d of them",
                          n);
-    for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++) {
-        if (strcmp(type, mixes[i].name) == 0) opt->mix = &mixes[i];
-    }
+    opt->mix = mix_find(type);
     if (opt->mix) return 0;
-    return error_set(err, KQ_BAD_ARGUMENT, "TYPE: expected Q5_K_M, Q5_K_S, Q6_K or Q8_0, found %s",
-                     type);
+    return error_set(err, KQ_BAD_ARGUMENT, "TYPE: expected " MIX_NAMES ", found %s", type);
 }
 
 /* Signals only raise a flag: the temporary file is removed on the way out. What the caller ignores

@@ -29,7 +29,8 @@ pass seq
 plan=build=keys=tensors=facts
 matmul_q
 simd/*
-quant=quant_iq=quant_grids
+mix
+quant=quant_iq=quant_grids=quantize_row
 gguf_write
 chat chat_template sampler tokenizer
 jinja=jinja_internal=jinja_parse=jinja_call=jinja_eval=jinja_exec=jinja_expression=jinja_filters=jinja_format=jinja_iter=jinja_lex=jinja_methods=jinja_scope=jinja_strings=jinja_tests=jinja_text=jinja_text_filters
@@ -44,8 +45,9 @@ types.def utf8 unicode_data unicode_case arena array hash round error exact floa
 # Files that are about to be written anew, of which only the includes are looked at.
 to_be_rewritten=''
 
-# FILE:NAME, comparisons with a word that happens to be an architecture's name, too.
-other_names='tokenizer.c:llama tokenizer.c:gpt2' # values of tokenizer.ggml.model
+# FILE:NAME, comparisons with a word that happens to be an architecture's name, too (values of
+# tokenizer.ggml.model), and in quantize's mixes, which are llama.cpp's and need no engine.
+other_names='tokenizer.c:llama tokenizer.c:gpt2 mix.c:falcon mix.c:llama mix.c:qwen2 mix.c:deci mix.c:olmo'
 
 max_lines=60
 failed=0

@@ -573,8 +573,8 @@ static uint64_t fnv1a(const uint8_t *data, size_t n) {
 }
 
 /* The root mean square error that ggml's quantizers make on input.f32, how much of it ours may
- * make, and the bytes that ours must write on every platform (F16, BF16, Q5_1 and Q8_0 are the
- * bytes that ggml writes, too). */
+ * make, and the bytes that ours must write on every platform (F16 and BF16 are the bytes that ggml
+ * writes, too). */
 static const struct quantizer {
     uint32_t type;
     double ggml_error, allowed;
@@ -582,11 +582,12 @@ static const struct quantizer {
 } quantizers[] = {
     {GGML_TYPE_F16, 1.742688e-05, 1.0001, 0x54096cc49143b5d5},
     {GGML_TYPE_BF16, 1.385662e-04, 1.0001, 0x2364d8fc389f14eb},
-    {GGML_TYPE_Q5_1, 3.121424e-03, 1.0001, 0x34c7e777634ea94b},
-    {GGML_TYPE_Q8_0, 4.799523e-04, 1.0001, 0x13dabd8ae7b80826},
-    {GGML_TYPE_Q4_K, 6.071957e-03, 1.00, 0x964f631cad08c44e},
-    {GGML_TYPE_Q5_K, 3.128615e-03, 0.97, 0x151eb2995b18a494},
-    {GGML_TYPE_Q6_K, 1.626172e-03, 1.0001, 0x50dc13bbaaf83837},
+    {GGML_TYPE_Q5_0, 3.857889e-03, 0.97, 0x527eb7dbb5866502},
+    {GGML_TYPE_Q5_1, 3.121424e-03, 0.93, 0xff1b448b7e480577},
+    {GGML_TYPE_Q8_0, 4.799523e-04, 0.97, 0x78b696d737c05cb1},
+    {GGML_TYPE_Q4_K, 6.071957e-03, 0.99, 0x400a3d8c5667cda1},
+    {GGML_TYPE_Q5_K, 3.128615e-03, 0.97, 0x8820319763d466f3},
+    {GGML_TYPE_Q6_K, 1.626172e-03, 1.00, 0xdacb32952170cd78},
 };
 enum { N_QUANTIZERS = sizeof quantizers / sizeof quantizers[0] };
 
@@ -685,7 +686,7 @@ static void test_hostile_rows(void) {
         check_hostile_by_type(h->name, x, h->allowed);
     }
     for (int i = 0; i < QK_K; i++) x[i] = test_normal(&seed) * ldexpf(1, i / 16 - 8);
-    check_hostile_by_type("sub-blocks of growing size", x, 0.05f);
+    check_hostile_by_type("sub-blocks of growing size", x, 0.07f);
     for (int r = 0; r < 2000; r++) {
         for (int i = 0; i < QK_K; i++) x[i] = float_from_bits((uint32_t)(test_random(&seed) >> 32));
         check_hostile_by_type("any bits", x, -1);

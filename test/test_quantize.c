@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
@@ -53,31 +54,33 @@ static bool has_leftover(void) {
 
 /* ---- a model in which every rule applies ----------------------------------------------------- */
 
-static const char *const mixes[4] = {"Q5_K_M", "Q5_K_S", "Q6_K", "Q8_0"};
-static const uint32_t file_types[4] = {17, 16, 18, 7};
+enum { N_MIXES = 6 };
 
-#define KEPT \
-    { UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX }
-#define MOST \
-    { GGML_TYPE_Q5_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0 }
-#define MORE \
-    { GGML_TYPE_Q6_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0 }
-#define OUTPUT \
-    { GGML_TYPE_Q6_K, GGML_TYPE_Q6_K, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0 }
-#define MOST_ODD \
-    { GGML_TYPE_Q5_1, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_Q8_0 }
-#define MORE_ODD \
-    { GGML_TYPE_Q8_0, GGML_TYPE_Q5_1, GGML_TYPE_Q8_0, GGML_TYPE_Q8_0 }
-#define ALL_Q8_0 \
-    { GGML_TYPE_Q8_0, GGML_TYPE_Q8_0, GGML_TYPE_Q8_0, GGML_TYPE_Q8_0 }
-#define ALL_F16 \
-    { GGML_TYPE_F16, GGML_TYPE_F16, GGML_TYPE_F16, GGML_TYPE_F16 }
+static const char *const mixes[N_MIXES] = {"Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0"};
+static const uint32_t file_types[N_MIXES] = {14, 15, 16, 17, 18, 7};
 
-/* Of 8 layers 0, 3, 6 and 7 get more bits: the first and last eighth, and every third between. */
+// clang-format off
+#define TYPES(a, b, c, d, e, f) {GGML_TYPE_##a, GGML_TYPE_##b, GGML_TYPE_##c, GGML_TYPE_##d, \
+                                 GGML_TYPE_##e, GGML_TYPE_##f}
+#define KEPT     {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX}
+#define MOST     TYPES(Q4_K, Q4_K, Q5_K, Q5_K, Q6_K, Q8_0)
+#define MORE     TYPES(Q4_K, Q6_K, Q5_K, Q6_K, Q6_K, Q8_0)
+#define VALUES   TYPES(Q5_K, Q4_K, Q5_K, Q5_K, Q6_K, Q8_0) // the first four
+#define FIRST    TYPES(Q5_K, Q6_K, Q5_K, Q6_K, Q6_K, Q8_0) // of those, and of ffn_down
+#define OUTPUT   TYPES(Q6_K, Q6_K, Q6_K, Q6_K, Q6_K, Q8_0)
+#define MOST_ODD TYPES(Q5_0, Q5_0, Q5_1, Q5_1, Q8_0, Q8_0)
+#define FIRST_ODD TYPES(Q5_1, Q8_0, Q5_1, Q8_0, Q8_0, Q8_0)
+#define SMALL    TYPES(Q5_K, Q5_K, Q5_K, Q5_K, Q6_K, Q8_0)
+#define ALL_Q8_0 TYPES(Q8_0, Q8_0, Q8_0, Q8_0, Q8_0, Q8_0)
+#define ALL_F16  TYPES(F16, F16, F16, F16, F16, F16)
+// clang-format on
+
+/* test_mix has the rules in full. Of 8 tensors of values 0, 3, 6 and 7 get more bits: the first and
+ * last eighth, and every third between. */
 struct expected {
     const char *name;
     uint64_t ne[3];
-    uint32_t types[4]; // by mix
+    uint32_t types[N_MIXES];
 };
 
 static const struct expected dense[] = {
@@ -87,19 +90,20 @@ static const struct expected dense[] = {
     {"blk.0.attn_q.bias", {256, 2, 1}, KEPT},
     {"blk.0.attn_q_norm.weight", {256, 2, 1}, KEPT},
     {"blk.0.attn_k.weight", {256, 3, 1}, MOST},
-    {"blk.0.attn_v.weight", {256, 3, 1}, MORE},
-    {"blk.1.attn_v.weight", {256, 3, 1}, MOST},
-    {"blk.2.attn_v.weight", {256, 3, 1}, MOST},
-    {"blk.3.attn_v.weight", {256, 3, 1}, MORE},
-    {"blk.4.attn_qkv.weight", {256, 3, 1}, MOST},
-    {"blk.6.attn_qkv.weight", {256, 3, 1}, MORE},
-    {"blk.5.ffn_down.weight", {768, 3, 1}, MOST},
-    {"blk.6.ffn_down.weight", {768, 3, 1}, MORE},
-    {"blk.7.ffn_down_exps.weight", {256, 3, 2}, MORE},
+    {"blk.0.attn_v.weight", {256, 3, 1}, FIRST},
+    {"blk.1.attn_v.weight", {256, 3, 1}, VALUES},
+    {"blk.2.attn_v.weight", {256, 3, 1}, VALUES},
+    {"blk.4.attn_v.weight", {256, 3, 1}, FIRST}, // the fourth of them: layer 3 has none
+    {"blk.5.attn_qkv.weight", {256, 3, 1}, MOST},
+    {"blk.7.attn_qkv.weight", {256, 3, 1}, MORE},
+    {"blk.6.attn_qkv.weight", {256, 3, 1}, MOST},
+    {"blk.7.attn_v.weight", {256, 3, 1}, MORE},
+    {"blk.1.ffn_down.weight", {768, 3, 1}, MOST},
+    {"blk.7.ffn_down_exps.weight", {256, 3, 2}, MOST},
     {"blk.7.ffn_up_exps.weight", {256, 3, 2}, MOST},
     {"blk.7.ffn_gate_inp.weight", {256, 2, 1}, KEPT},
     {"blk.1.ffn_up.weight", {192, 3, 1}, MOST_ODD},
-    {"blk.0.ffn_down.weight", {96, 3, 1}, MORE_ODD},
+    {"blk.0.ffn_down.weight", {96, 3, 1}, FIRST_ODD},
     {"blk.1.ffn_gate.weight", {40, 3, 1}, ALL_F16},
     {"rope_freqs.weight", {16, 1, 1}, KEPT},
     {"output.weight", {256, 5, 1}, OUTPUT},
@@ -111,6 +115,7 @@ static const struct expected eight_experts[] = {
     {"blk.1.attn_q.weight", {256, 2, 1}, MOST},
     {"blk.1.attn_k.weight", {256, 2, 1}, ALL_Q8_0},
     {"blk.1.attn_v.weight", {256, 2, 1}, ALL_Q8_0},
+    {"blk.1.attn_output.weight", {256, 2, 1}, SMALL},
     {"blk.1.ffn_down_exps.weight", {256, 2, 8}, MOST},
     {"blk.3.ffn_down_exps.weight", {256, 2, 8}, MORE},
 };
@@ -219,7 +224,7 @@ static void test_mixes(void) {
     for (int t = 0; t < 3; t++) {
         write_model("dense.gguf", dense, N_DENSE, inputs[t], 0);
         write_model("experts.gguf", eight_experts, N_EXPERTS, inputs[t], 8);
-        for (int mix = 0; mix < 4; mix++) {
+        for (int mix = 0; mix < N_MIXES; mix++) {
             CHECK_RUN(0, "bits per weight", "$QUANTIZE -t 3 dense.gguf out.gguf %s", mixes[mix]);
             check_output("dense.gguf", "out.gguf", dense, N_DENSE, mix);
             CHECK_RUN(0, "bits per weight", "$QUANTIZE experts.gguf out.gguf %s", mixes[mix]);
@@ -265,12 +270,25 @@ static void test_usage(void) {
     CHECK_RUN(2, "found 0 of them", "$QUANTIZE");
     CHECK_RUN(2, "found 2 of them", "$QUANTIZE dense.gguf out.gguf");
     CHECK_RUN(2, "found one more: x", "$QUANTIZE dense.gguf out.gguf Q6_K x");
-    CHECK_RUN(2, "found Q4_K_M", "$QUANTIZE dense.gguf out.gguf Q4_K_M");
+    CHECK_RUN(2, "Q6_K or Q8_0, found Q4_0", "$QUANTIZE dense.gguf out.gguf Q4_0");
     CHECK_RUN(2, "unknown option -q", "$QUANTIZE -q dense.gguf out.gguf Q6_K");
     CHECK_RUN(2, "found nothing", "$QUANTIZE dense.gguf out.gguf Q6_K -t");
     CHECK_RUN(2, "found 0", "$QUANTIZE -t 0 dense.gguf out.gguf Q6_K");
     CHECK_RUN(2, "found 2x", "$QUANTIZE -t 2x dense.gguf out.gguf Q6_K");
     CHECK_RUN(2, "found 99999999999999999999", "$QUANTIZE -t 99999999999999999999 a b Q6_K");
+}
+
+/* A header is padded to the alignment: a file of a few bytes must not become gigabytes. */
+static void test_wide_alignment(void) {
+    struct gguf_build b = {0};
+    build_str(&b, "general.architecture", "llama");
+    build_u32(&b, "general.alignment", 1u << 20);
+    build_write(&b, "wide.gguf");
+    CHECK_RUN(0, "bits per weight", "$QUANTIZE wide.gguf out.gguf Q6_K");
+    build_u32(&b, "general.alignment", 1u << 31);
+    build_write(&b, "wide.gguf");
+    CHECK_RUN(1, "general.alignment is 2147483648", "$QUANTIZE wide.gguf out.gguf Q6_K");
+    build_free(&b);
 }
 
 static void test_bad_inputs(void) {
@@ -291,8 +309,146 @@ static void test_bad_inputs(void) {
               "head -c 90000 dense.gguf >truncated.gguf; $QUANTIZE truncated.gguf out.gguf Q6_K");
     CHECK_RUN(1, "general.architecture", "$QUANTIZE nameless.gguf out.gguf Q6_K");
     CHECK_RUN(1, "llama.block_count", "$QUANTIZE wrong-key.gguf out.gguf Q5_K_M");
+    test_wide_alignment();
     CHECK_RUN(1, "blk.0.attn_q.weight: expected F32, F16 or BF16 weights, found Q4_K",
               "$QUANTIZE quantized.gguf out.gguf Q6_K");
+}
+
+/* ---- weights that must not be written -------------------------------------------------------- */
+
+/* A model in F32 but for one tensor, in which weight `at` is `value`; of that type. */
+static void write_with(const char *path, const char *name, uint32_t type, const uint64_t ne[3],
+                       int64_t at, float value) {
+    struct gguf_build b = {0};
+    uint64_t seed = 5;
+    int64_t n = (int64_t)(ne[0] * ne[1] * ne[2]);
+    float *x = build_realloc(NULL, (size_t)n * sizeof *x);
+    for (int64_t i = 0; i < n; i++) x[i] = test_normal(&seed);
+    x[at] = value;
+    build_str(&b, "general.architecture", "llama");
+    build_u32(&b, "llama.block_count", 2);
+    build_tensor(&b, "token_embd.weight", GGML_TYPE_F32, 256, 2, NULL);
+    struct build_tensor *t = build_tensor_nd(&b, name, type, ne[2] > 1 ? 3 : 2, ne, NULL);
+    quantize_row(type, x, t->data.data, n);
+    build_write(&b, path);
+    build_free(&b);
+    free(x);
+}
+
+/* It must say so, and nothing be written. */
+#define CHECK_REFUSED(mix, message)                                                 \
+    do {                                                                            \
+        CHECK_RUN(1, message, "rm -f no.gguf; $QUANTIZE bad.gguf no.gguf %s", mix); \
+        CHECK(access("no.gguf", F_OK) != 0, "%s: an output is there", message);     \
+    } while (0)
+
+/* Every way to get a NaN or an infinity in: converted, copied, in each type of input, in the first
+ * weight and the last, beyond the first chunk, in a matrix of several. */
+static void test_not_finite(void) {
+    static const uint64_t flat[3] = {256, 3, 1}, odd[3] = {40, 3, 1}, cube[3] = {256, 3, 4};
+    static const uint64_t large[3] = {512, 600, 1};
+    const char *q = "blk.0.attn_q.weight", *norm = "blk.0.attn_norm.weight";
+    for (int i = 0; i < N_MIXES; i++) {
+        write_with("bad.gguf", q, GGML_TYPE_F32, flat, 256 + 7, NAN);
+        CHECK_REFUSED(mixes[i], "blk.0.attn_q.weight: the weight at row 1, column 7 (counted from "
+                                "0) is NaN\n");
+        write_with("bad.gguf", q, GGML_TYPE_BF16, flat, 0, INFINITY);
+        CHECK_REFUSED(mixes[i], "attn_q.weight: the weight at row 0, column 0 (counted from 0) is "
+                                "infinite\n");
+        write_with("bad.gguf", q, GGML_TYPE_F16, odd, 119, -INFINITY);
+        CHECK_REFUSED(mixes[i], "attn_q.weight: the weight at row 2, column 39 (counted from 0) is "
+                                "minus infinite\n");
+        write_with("bad.gguf", norm, GGML_TYPE_F32, flat, 2, NAN);
+        CHECK_REFUSED(mixes[i], "blk.0.attn_norm.weight: the weight at row 0, column 2 ");
+        write_with("bad.gguf", norm, GGML_TYPE_BF16, flat, 767, INFINITY);
+        CHECK_REFUSED(mixes[i], "blk.0.attn_norm.weight: the weight at row 2, column 255 ");
+    }
+    write_with("bad.gguf", "blk.1.ffn_up_exps.weight", GGML_TYPE_F32, cube, 256 * 10 + 9, NAN);
+    CHECK_REFUSED("Q6_K", "ffn_up_exps.weight: the weight at matrix 3, row 1, column 9 ");
+    write_with("bad.gguf", q, GGML_TYPE_F32, large, 512 * 599 + 3, NAN);
+    CHECK_REFUSED("Q5_K_M", "attn_q.weight: the weight at row 599, column 3 ");
+}
+
+/* What is quantized already, and so copied: scales and minimums that are none. */
+static void test_scales_not_finite(void) {
+    static const struct {
+        const char *mix;
+        uint32_t type;
+        uint64_t row;
+        size_t scale; // where it lies in the block
+    } cases[] = {
+        {"Q8_0", GGML_TYPE_Q8_0, 256, 0},   {"Q6_K", GGML_TYPE_Q6_K, 256, 208},
+        {"Q5_K_S", GGML_TYPE_Q5_K, 256, 0}, {"Q5_K_S", GGML_TYPE_Q5_K, 256, 2},
+        {"Q4_K_S", GGML_TYPE_Q4_K, 256, 2}, {"Q4_K_S", GGML_TYPE_Q5_0, 32, 0},
+        {"Q5_K_S", GGML_TYPE_Q5_1, 32, 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int bad = 0; bad < 2; bad++) {
+            uint64_t ne[3] = {cases[i].row, 4, 1};
+            uint32_t type = cases[i].type;
+            struct gguf_build b = {0};
+            float x[4 * QK_K];
+            for (int k = 0; k < 4 * QK_K; k++) x[k] = (float)(k % 9 - 4);
+            build_str(&b, "general.architecture", "llama");
+            build_tensor(&b, "output.weight", GGML_TYPE_F32, 256, 2, NULL);
+            struct build_tensor *t = build_tensor_nd(&b, "blk.0.attn_q.weight", type, 2, ne, NULL);
+            quantize_row(type, x, t->data.data, (int64_t)(4 * ne[0]));
+            uint8_t *scale = t->data.data + 2 * t->data.len / 4 + cases[i].scale;
+            const uint16_t half = i % 2 ? 0x7c00 : 0x7e00; // infinite, NaN
+            if (bad) memcpy(scale, &half, 2);
+            build_write(&b, "bad.gguf");
+            build_free(&b);
+            if (bad) {
+                CHECK_REFUSED(cases[i].mix, "blk.0.attn_q.weight: the weight at row 2, column 0 ");
+            } else {
+                CHECK_RUN(0, "bits per weight", "$QUANTIZE bad.gguf out.gguf %s", cases[i].mix);
+            }
+        }
+    }
+}
+
+/* Weights beyond a half's range: kept where the type can hold them, refused by name where not. */
+static void test_large_weights(void) {
+    static const struct {
+        const char *mix;
+        uint64_t row;
+        float value;
+        bool fits;
+    } cases[] = {
+        {"Q8_0", 256, 1e6f, true},     {"Q8_0", 256, -8.3e6f, true}, {"Q8_0", 256, 8.4e6f, false},
+        {"Q5_K_S", 256, 1e6f, true},   {"Q5_K_S", 256, -4e6f, true}, {"Q5_K_S", 256, -5e6f, false},
+        {"Q5_K_S", 256, 1e8f, true},   {"Q5_K_S", 256, 2e8f, false}, {"Q4_K_S", 256, 1e6f, true},
+        {"Q4_K_S", 256, 5e7f, true},   {"Q4_K_S", 256, 1e8f, false}, {"Q6_K", 256, -1e6f, true},
+        {"Q6_K", 256, 2e8f, true},     {"Q6_K", 256, 1e9f, false},   {"Q5_K_S", 32, 1e6f, true},
+        {"Q5_K_S", 32, -1e5f, false},  {"Q4_K_S", 32, -9e5f, true},  {"Q4_K_S", 32, 1e6f, false},
+        {"Q6_K", 32, 1e6f, true},      {"Q8_0", 40, 65504, true},    {"Q8_0", 40, 1e5f, false},
+        {"Q5_K_M", 40, -65600, false}, {"Q8_0", 256, 3e38f, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint64_t ne[3] = {cases[i].row, 4, 1};
+        int64_t at = (int64_t)(2 * ne[0] + 9);
+        float x[QK_K], value = cases[i].value;
+        char message[64];
+        write_with("bad.gguf", "blk.0.attn_q.weight", GGML_TYPE_F32, ne, at, value);
+        if (!cases[i].fits) {
+            snprintf(message, sizeof message, "row 2, column 9 (counted from 0) is %g, which ",
+                     (double)value);
+            CHECK_REFUSED(cases[i].mix, message);
+            continue;
+        }
+        struct gguf g;
+        struct error err;
+        CHECK_RUN(0, "bits per weight", "$QUANTIZE bad.gguf out.gguf %s", cases[i].mix);
+        if (gguf_open(&g, "out.gguf", &err) != 0) {
+            CHECK(false, "%s", err.text);
+            continue;
+        }
+        const struct gguf_tensor *t = gguf_find_tensor(&g, "blk.0.attn_q.weight");
+        dequantize_row(t->type, (const uint8_t *)t->data + t->nbytes / 2, x, (int64_t)ne[0]);
+        CHECK(fabsf(x[9] - value) <= 0.01f * fabsf(value), "%s: %g instead of %g", cases[i].mix,
+              (double)x[9], (double)value);
+        gguf_close(&g);
+    }
 }
 
 /* What stood at the output's place before a failure is there afterwards. */
@@ -364,6 +520,9 @@ int main(void) {
     test_split_input();
     test_usage();
     test_bad_inputs();
+    test_not_finite();
+    test_scales_not_finite();
+    test_large_weights();
     test_bad_outputs();
     test_signal();
     snprintf(command, sizeof command, "rm -rf '%s'", dir);

@@ -169,6 +169,7 @@ struct rope read_rope(struct plan *p, int head_dim) {
     r.log_multiplier = number(p, "rope.scaling.yarn_log_multiplier", 0, 0);
     r.ctx_orig = count(p, "rope.scaling.original_context_length", 1, p->n_ctx_train);
     r.scaling = read_scaling(p, r.factor);
+    if (r.scaling == ROPE_YARN && r.factor == 0) r.factor = 1;
     if (r.n_dims > head_dim || r.n_dims % 2 != 0) {
         PLAN_FAIL(p, KQ_BAD_FILE, "%s is %d, expected an even number up to the head's %d",
                   key_of(p, "rope.dimension_count").text, r.n_dims, head_dim);

@@ -42,20 +42,6 @@ void mpt(struct plan *p) {
     logits(head(x));
 }
 
-/* Refact 1.6 B (2023, no arXiv number), for completing code: all queries share one head of keys and
- * values, and the rest is a llama. */
-void refact(struct plan *p) {
-    rms(p);
-    struct heads hd = read_heads(p);
-    hd.alibi = 8;
-    value x = embed(p, "token_embd", p->n_embd, 1);
-    for (int il = 0; layer(p, il); il++) {
-        x = add(x, attention(norm(x, "attn_norm"), &hd, NO_TURNS, 0));
-        x = add(x, gated(norm(x, "ffn_norm"), SILU));
-    }
-    logits(head(x));
-}
-
 /* Baichuan and Baichuan 2 (arXiv 2309.10305): 7B turns as llama does, 13B has ALiBi. Files do not
  * say which; the number of layers does. */
 void baichuan(struct plan *p) {
@@ -85,6 +71,20 @@ void jais(struct plan *p) {
     struct heads hd = read_heads(p);
     hd.scale = 1.0f / (float)hd.dim_k;
     hd.alibi = number(p, "attention.max_alibi_bias", 0, NEEDED);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        x = add(x, attention(norm(x, "attn_norm"), &hd, NO_TURNS, 0));
+        x = add(x, gated(norm(x, "ffn_norm"), SILU));
+    }
+    logits(head(x));
+}
+
+/* Refact 1.6 B (2023, no arXiv number), for completing code: all queries share one head of keys and
+ * values, and the rest is a llama. */
+void refact(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    hd.alibi = 8;
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
         x = add(x, attention(norm(x, "attn_norm"), &hd, NO_TURNS, 0));

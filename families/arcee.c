@@ -1,10 +1,11 @@
-/* Arcee. */
+/* Arcee's models. */
 #include <math.h>
 
 #include "families.h"
 #include "parts.h"
 
-/* AFM 4.5B: llama with feed-forwards of squared ReLUs, without gates (arXiv 2109.08668). */
+/* AFM 4.5B (2025, no arXiv number): llama with feed-forwards of squared ReLUs, without gates (arXiv
+ * 2109.08668). */
 void arcee(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
@@ -17,8 +18,9 @@ void arcee(struct plan *p) {
     logits(head(x));
 }
 
-/* Trinity (AFMoE): norms in front of the branches and behind them, a gate on attention
- * (arXiv 2505.06708), windows that turn in three of four layers, the fourth does neither. */
+/* Trinity (AFMoE, 2025, no arXiv number): norms in front of the branches and behind them, a gate on
+ * attention (arXiv 2505.06708), windows that turn in three of four layers, the fourth does neither.
+ */
 void afmoe(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);

@@ -7,7 +7,9 @@ static value scaled_head(value x) {
     return scaled(head(x), number(x.p, "logit_scale", 0, 1));
 }
 
-/* Command R; R+ has LayerNorms of each head's queries and keys. */
+/* Command R and R+ (2024, no arXiv number), Aya 23 and Aya Expanse (arXiv 2405.15032, 2412.04261):
+ * the output matrix is the embedding, times a scale; R+ has LayerNorms of each head's queries and
+ * keys, with weights of its own. */
 void command_r(struct plan *p) {
     centred(p);
     struct heads hd = read_heads(p);
@@ -28,7 +30,7 @@ void command_r(struct plan *p) {
     logits(scaled_head(x));
 }
 
-/* Command R7B, Command A (arXiv 2504.00698), Aya: of four layers three have a window and turn, the
+/* Command R7B, Command A (arXiv 2504.00698): of four layers three have a window and turn, the
  * fourth sees all and has no positions. */
 void cohere2(struct plan *p) {
     centred(p);
@@ -45,8 +47,8 @@ void cohere2(struct plan *p) {
     logits(scaled_head(x));
 }
 
-/* Command A with experts: windows in all but the first of four layers, which turn, as the leading
- * dense layers do; the mean of the experts' sum and a shared one. */
+/* Command A with experts (2026, no arXiv number): windows in all but the first of four layers,
+ * which turn, as the leading dense layers do; the mean of the experts' sum and a shared one. */
 void cohere2moe(struct plan *p) {
     centred(p);
     struct heads hd = read_heads(p);

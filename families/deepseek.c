@@ -23,7 +23,7 @@ void deepseek(struct plan *p) {
 /* How YaRN's magnitude is shared out: with a multiplier, cosines and sines keep their size, and
  * scores get it, squared; older files have none, and both get it. */
 static float magnitude_of_scores(struct plan *p, struct rope *r) {
-    if (r->scaling == ROPE_NONE) return 1;
+    if (r->scaling == ROPE_NONE) return r->attn_factor;
     if (r->scaling != ROPE_YARN) {
         PLAN_FAIL(p, KQ_UNSUPPORTED, "%s.rope.scaling.type is not yarn", p->arch);
     }

@@ -25,7 +25,6 @@ void deci(struct plan *p);
 void openelm(struct plan *p);
 void smollm3(struct plan *p);
 void seed_oss(struct plan *p);
-void hunyuan_dense(struct plan *p);
 void apertus(struct plan *p);
 void llama4(struct plan *p);
 /* granite.c */
@@ -65,8 +64,9 @@ void glm4moe(struct plan *p);
 /* olmo.c */
 void olmo(struct plan *p);
 void olmo2(struct plan *p);
-void exaone4(struct plan *p);
 void olmoe(struct plan *p);
+/* exaone.c */
+void exaone4(struct plan *p);
 void exaone_moe(struct plan *p);
 /* gpt.c */
 void gpt2(struct plan *p);
@@ -93,6 +93,7 @@ void mistral4(struct plan *p);
 void mistral3(struct plan *p);
 /* hunyuan.c */
 void hunyuan_moe(struct plan *p);
+void hunyuan_dense(struct plan *p);
 void hy_v3(struct plan *p);
 /* bailing.c */
 void bailingmoe(struct plan *p);

@@ -52,6 +52,7 @@ void gemma3(struct plan *p) {
     float cap = number(p, "final_logit_softcapping", 0, 0);
     struct windows w = read_windows(p, 6, 0);
     struct rope r = read_rope(p, hd.dim_k), r_near = unscaled(r);
+    r_near.attn_factor = r.attn_factor;
     r_near.base = number(p, "rope.freq_base_swa", 0, 10000);
     struct turns far = turns(p, r, HALVES);
     struct turns near = w.n ? turns(p, r_near, HALVES) : far;
@@ -110,10 +111,10 @@ static void altup_correct(struct plan *p, value y, const value prediction[STREAM
     }
 }
 
-/* Gemma 3n E2B and E4B (2025): four streams beside each other (AltUp), a low-rank branch beside
- * attention (LAUREL, arXiv 2411.07501), inputs for each layer; the first ten layers' gates are cut
- * to the largest twentieth; layers from the 20th on attend to the keys of the 18th and 19th. The
- * format fixes these numbers. */
+/* Gemma 3n E2B and E4B (2025, no arXiv number): four streams beside each other (AltUp), a low-rank
+ * branch beside attention (LAUREL, arXiv 2411.07501), inputs for each layer; the first ten layers'
+ * gates are cut to the largest twentieth; layers from the 20th on attend to the keys of the 18th
+ * and 19th. The format fixes these numbers. */
 void gemma3n(struct plan *p) {
     const int n_in = 256, n_laurel = 64, n_own = 20, n_sparse = 10, d = p->n_embd;
     rms(p);
@@ -191,10 +192,10 @@ static value gemma4_moe(value x, value dense) {
     return add(norm(dense, "post_ffw_norm_1"), norm(y, "post_ffw_norm_2"));
 }
 
-/* Gemma 4 (2026) E2B and E4B with per-layer inputs and layers that borrow keys and values, 31B, and
- * 26B with experts. Layers with a window have heads of another size; those without make values from
- * their keys where there is no W_v; a factor of 10^30 in rope_freqs keeps the pairs still that do
- * not turn. */
+/* Gemma 4 (2026, no arXiv number) E2B and E4B with per-layer inputs and layers that borrow keys and
+ * values, 31B, and 26B with experts. Layers with a window have heads of another size; those without
+ * make values from their keys where there is no W_v; a factor of 10^30 in rope_freqs keeps the
+ * pairs still that do not turn. */
 void gemma4(struct plan *p) {
     rms(p);
     struct windows w = read_windows(p, 0, 0);
@@ -204,7 +205,8 @@ void gemma4(struct plan *p) {
     int dim_far = count(p, "attention.key_length", 1, NEEDED);
     same_lengths(p, "attention.value_length", dim_far);
     same_lengths(p, "attention.value_length_swa", dim_near);
-    struct rope r = read_rope(p, dim_far), r_near = r;
+    struct rope r = read_rope(p, dim_far), r_near = unscaled(r);
+    r_near.attn_factor = r.attn_factor;
     r_near.n_dims = count(p, "rope.dimension_count_swa", 1, dim_near);
     r_near.base = number(p, "rope.freq_base_swa", 0, 10000);
     r_near.factors = NULL;
@@ -240,5 +242,5 @@ void gemma4(struct plan *p) {
         const float *by = vector_if(p, "layer_output_scale", 1);
         if (by) x = scaled(x, *by);
     }
-    logits(softcapped(head(x), number(p, "final_logit_softcapping", 0, 0)));
+    logits(softcapped(head(x), number(p, "final_logit_softcapping", 0, 30)));
 }

@@ -26,7 +26,8 @@ void granite(struct plan *p) {
     logits(scaled(head(x), divisor > 0 ? 1 / divisor : 1));
 }
 
-/* MiniCPM 3. Latent attention (deepseek.c), and multipliers that are not in the file. */
+/* MiniCPM 3 (2024, no arXiv number). Latent attention (deepseek.c), and multipliers that are not in
+ * the file. */
 void minicpm3(struct plan *p) {
     rms(p);
     struct latent l = read_latent(p);

@@ -1,8 +1,9 @@
-/* Tencent's Hunyuan with experts; the dense ones are llama's (llama.c). */
+/* Tencent's Hunyuan. */
 #include "families.h"
 #include "parts.h"
 
-/* Hunyuan-A13B. Norms of queries and keys come after rope; one expert is shared. */
+/* Hunyuan-A13B (2025, no arXiv number). Norms of queries and keys come after rope; one expert is
+ * shared. */
 void hunyuan_moe(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
@@ -19,7 +20,25 @@ void hunyuan_moe(struct plan *p) {
     logits(head(x));
 }
 
-/* Hy 3. DeepSeek-V3's experts, where a layer has a router. */
+/* Hunyuan 0.5B to 7B (2025, no arXiv number). Queries and keys have norms, and those come after
+ * rope. */
+void hunyuan_dense(struct plan *p) {
+    rms(p);
+    struct heads hd = read_heads(p);
+    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    value x = embed(p, "token_embd", p->n_embd, 1);
+    for (int il = 0; layer(p, il); il++) {
+        struct qkv a = qkv(norm(x, "attn_norm"), &hd);
+        a.q = head_norm(rope(a.q, t), "attn_q_norm");
+        a.k = head_norm(rope(a.k, t), "attn_k_norm");
+        value o = attend(a.q, remember(a.k, a.v, 0), &hd);
+        x = add(x, product(o, "attn_output", x.n));
+        x = add(x, gated(norm(x, "ffn_norm"), SILU));
+    }
+    logits(head(x));
+}
+
+/* Hy 3 (2026, no arXiv number). DeepSeek-V3's experts, where a layer has a router. */
 void hy_v3(struct plan *p) {
     rms(p);
     skip_prediction(p);

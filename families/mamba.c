@@ -29,7 +29,7 @@ static value mamba_mixer(value h, enum inner_norms norms) {
     return product(glu(in[1], y, SILU), "ssm_out", h.n);
 }
 
-/* Mamba, without attention; Falcon Mamba, with norms inside. */
+/* Mamba (arXiv 2312.00752), without attention; Falcon Mamba (2410.05355), with norms inside. */
 void mamba(struct plan *p) {
     rms(p);
     enum inner_norms norms = flag(p, "ssm.dt_b_c_rms", false) ? PLAIN_NORMS : NO_NORMS;
@@ -82,7 +82,8 @@ value mamba2_mixer(value h) {
     return product(y, "ssm_out", h.n);
 }
 
-/* Mamba-2, without attention (Mamba Codestral). */
+/* Mamba-2 without attention (arXiv 2405.21060), Mamba Codestral: the state decays by one number a
+ * head, which makes the scan a product of matrices. */
 void mamba2(struct plan *p) {
     rms(p);
     value x = embed(p, "token_embd", p->n_embd, 1);
@@ -107,8 +108,8 @@ void falcon_h1(struct plan *p) {
     logits(head(x));
 }
 
-/* Granite 4 H: nine layers of Mamba-2 to each with attention, mostly without positions; the scales
- * of Granite 3; experts with a shared one. */
+/* Granite 4 H (2025, no arXiv number): nine layers of Mamba-2 to each with attention, mostly
+ * without positions; the scales of Granite 3; experts with a shared one. */
 void granite_hybrid(struct plan *p) {
     rms(p);
     bool turned = flag(p, "rope.scaling.finetuned", true);

@@ -3,7 +3,8 @@
 #include "families.h"
 #include "parts.h"
 
-/* Ministral 3: llama with a temperature of queries that grows with the position (after Llama 4). */
+/* Ministral 3 (arXiv 2601.08584): llama with a temperature of queries that grows with the position
+ * (after Llama 4). */
 void mistral3(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
@@ -23,8 +24,9 @@ void mistral3(struct plan *p) {
     logits(head(x));
 }
 
-/* Mistral Small 4: DeepSeek's latent attention and experts with that temperature. Scores get all of
- * YaRN's magnitude, squared, whatever part of it cosines and sines have already. */
+/* Mistral Small 4 (2026, no arXiv number): DeepSeek's latent attention and experts with that
+ * temperature. Scores get all of YaRN's magnitude, squared, whatever part of it cosines and sines
+ * have already. */
 void mistral4(struct plan *p) {
     rms(p);
     struct latent l = read_latent(p);
@@ -32,11 +34,12 @@ void mistral4(struct plan *p) {
     if (r.scaling != ROPE_NONE && r.scaling != ROPE_YARN) {
         PLAN_FAIL(p, KQ_UNSUPPORTED, "%s.rope.scaling.type is not yarn", p->arch);
     }
+    float magnitude = r.attn_factor;
     if (r.scaling == ROPE_YARN) {
-        float magnitude = r.attn_factor * (float)(1 + 0.1 * elementary_log((double)r.factor));
-        l.scale *= magnitude * magnitude;
+        magnitude *= (float)(1 + 0.1 * elementary_log((double)r.factor));
         r.log_multiplier *= 10; // files have a tenth of it
     }
+    l.scale *= magnitude * magnitude;
     struct gating g = read_gating(p, SOFTMAX, false);
     int n_dense = count(p, "leading_dense_block_count", 0, 0);
     value temper = position_temper(p, r.ctx_orig);

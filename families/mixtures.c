@@ -17,8 +17,8 @@ void phimoe(struct plan *p) {
     logits(head(x));
 }
 
-/* ERNIE 4.5 with experts: a softmax with a bias of the choice; the first layers are dense, and all
- * but each n-th of the others. */
+/* ERNIE 4.5 with experts (2025, no arXiv number): a softmax with a bias of the choice; the first
+ * layers are dense, and all but each n-th of the others. */
 void ernie4_5_moe(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
@@ -82,7 +82,8 @@ void grovemoe(struct plan *p) {
     logits(head(x));
 }
 
-/* MiniMax M2: norms of queries and keys over all heads together, half of each head turns. */
+/* MiniMax M2 (2025, no arXiv number): norms of queries and keys over all heads together, half of
+ * each head turns. */
 void minimax_m2(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
@@ -184,8 +185,9 @@ void step35(struct plan *p) {
     logits(head(x));
 }
 
-/* Laguna. Of four layers the first sees all and turns half of each head by YaRN, the others have a
- * window, more heads and turn all of each; a gate for each head, through softplus. */
+/* Laguna (2026, no arXiv number). Of four layers the first sees all and turns half of each head by
+ * YaRN, the others have a window, more heads and turn all of each; a gate for each head, through
+ * softplus. */
 void laguna(struct plan *p) {
     rms(p);
     struct gating g = read_gating(p, SIGMOID, false);
@@ -214,7 +216,8 @@ void laguna(struct plan *p) {
     logits(head(x));
 }
 
-/* Mellum 2, of JetBrains: Qwen 3 with windows in all but each n-th layer. */
+/* Mellum 2, of JetBrains (2026, no arXiv number): Qwen 3 with windows in all but each n-th layer.
+ */
 void mellum(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);

@@ -1,9 +1,9 @@
-/* Models with norms behind the branches and none in front, as in Swin v2 (arXiv 2111.09883). */
+/* OLMo, of the Allen Institute for AI: models whose training data are public. */
 #include "families.h"
 #include "parts.h"
 
-/* OLMo (arXiv 2402.00838): LayerNorm without weights; queries, keys and values have limits in the
- * 7B's later trainings. */
+/* OLMo (arXiv 2402.00838): LayerNorm without weights; some trainings keep queries, keys and values
+ * within limits. */
 void olmo(struct plan *p) {
     centred(p);
     struct heads hd = read_heads(p);
@@ -20,53 +20,6 @@ void olmo(struct plan *p) {
     }
     value h = norm(wanted(x), NULL);
     logits(product(h, has(p, "output") ? "output" : "token_embd", p->n_vocab));
-}
-
-/* OLMo 2 and 3 (arXiv 2501.00656): norms of queries and keys run over all heads together; OLMo 3
- * has windows in three of four layers, which turn without scaling. */
-void olmo2(struct plan *p) {
-    rms(p);
-    struct heads hd = read_heads(p);
-    struct windows w = read_windows(p, 4, 0);
-    struct rope r = read_rope(p, hd.dim_k);
-    struct turns far = turns(p, r, HALVES);
-    struct turns near = w.n ? turns(p, unscaled(near_rope(p, r)), HALVES) : far;
-    value x = embed(p, "token_embd", p->n_embd, 1);
-    for (int il = 0; layer(p, il); il++) {
-        int window = window_at(&w, il);
-        struct turns t = window ? near : far;
-        struct qkv a = qkv(x, &hd);
-        a.q = rope(norm(a.q, "attn_q_norm"), t);
-        a.k = rope(norm(a.k, "attn_k_norm"), t);
-        value o = attend(a.q, remember(a.k, a.v, window), &hd);
-        x = add(x, norm(product(o, "attn_output", x.n), "post_attention_norm"));
-        x = add(x, norm(gated(x, SILU), "post_ffw_norm"));
-    }
-    logits(head(x));
-}
-
-/* EXAONE 4 (arXiv 2507.11407): norms of each head's queries and keys. The model of 64 layers (32B)
- * has windows in three of four layers, and there the others go without rope. */
-void exaone4(struct plan *p) {
-    rms(p);
-    struct heads hd = read_heads(p);
-    bool windowed = p->n_layer == 64;
-    struct windows w = {0};
-    if (windowed) w = read_windows(p, 4, 4096);
-    struct rope r = read_rope(p, hd.dim_k);
-    struct turns t = turns(p, windowed ? near_rope(p, r) : r, HALVES);
-    value x = embed(p, "token_embd", p->n_embd, 1);
-    for (int il = 0; layer(p, il); il++) {
-        int window = window_at(&w, il);
-        struct turns mine = windowed && !window ? NO_TURNS : t;
-        struct qkv a = qkv(x, &hd);
-        a.q = rope(head_norm(a.q, "attn_q_norm"), mine);
-        a.k = rope(head_norm(a.k, "attn_k_norm"), mine);
-        value o = attend(a.q, remember(a.k, a.v, window), &hd);
-        x = add(x, norm(product(o, "attn_output", x.n), "post_attention_norm"));
-        x = add(x, norm(gated(x, SILU), "post_ffw_norm"));
-    }
-    logits(head(x));
 }
 
 /* OLMoE (arXiv 2409.02060): 64 small experts, whose weights are not normed; norms of queries and
@@ -88,23 +41,26 @@ void olmoe(struct plan *p) {
     logits(head(x));
 }
 
-/* EXAONE MoE (K-EXAONE, arXiv 2601.01739): DeepSeek-V3's experts; layers with a window turn, the
- * others do not. */
-void exaone_moe(struct plan *p) {
+/* OLMo 2 and 3 (arXiv 2501.00656, 2512.13961): norms behind the branches and none in front, as in
+ * Swin v2 (2111.09883); those of queries and keys run over all heads together. OLMo 3 has windows
+ * in three of four layers, which turn without scaling. */
+void olmo2(struct plan *p) {
     rms(p);
-    skip_prediction(p);
     struct heads hd = read_heads(p);
-    struct gating g = read_gating(p, SIGMOID, false);
-    int n_dense = count(p, "leading_dense_block_count", 0, 0);
     struct windows w = read_windows(p, 4, 0);
-    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    struct rope r = read_rope(p, hd.dim_k);
+    struct turns far = turns(p, r, HALVES);
+    struct turns near = w.n ? turns(p, unscaled(near_rope(p, r)), HALVES) : far;
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
         int window = window_at(&w, il);
-        struct turns mine = window ? t : NO_TURNS;
-        x = add(x, normed_attention(norm(x, "attn_norm"), &hd, mine, window));
-        value h = norm(x, "ffn_norm");
-        x = add(x, il < n_dense ? gated(h, SILU) : deepseek_moe(h, g));
+        struct turns t = window ? near : far;
+        struct qkv a = qkv(x, &hd);
+        a.q = rope(norm(a.q, "attn_q_norm"), t);
+        a.k = rope(norm(a.k, "attn_k_norm"), t);
+        value o = attend(a.q, remember(a.k, a.v, window), &hd);
+        x = add(x, norm(product(o, "attn_output", x.n), "post_attention_norm"));
+        x = add(x, norm(gated(x, SILU), "post_ffw_norm"));
     }
     logits(head(x));
 }

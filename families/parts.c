@@ -44,15 +44,19 @@ struct latent read_latent(struct plan *p) {
                        .n_rope = count(p, "rope.dimension_count", 0, NEEDED),
                        .rank = count(p, "attention.kv_lora_rank", 1, NEEDED),
                        .q_rank = count(p, "attention.q_lora_rank", 0, 0)};
-    int n_kv = count_at(p, "attention.head_count_kv", p->il, 1, NEEDED);
-    int dim = count(p, "attention.key_length", 1, NEEDED);
+    int n_kv = count_at(p, "attention.head_count_kv", p->il, 1, l.n);
+    int dim = count(p, "attention.key_length", 1, p->n_embd / l.n);
     dim = count(p, "attention.key_length_mla", 1, dim);
-    l.n_v = count(p, "attention.value_length", 1, NEEDED);
+    l.n_v = count(p, "attention.value_length", 1, p->n_embd / l.n);
     l.n_v = count(p, "attention.value_length_mla", 1, l.n_v);
     l.n_nope = dim - l.n_rope;
     if (l.n_nope < 1) {
         PLAN_FAIL(p, KQ_BAD_FILE, "%s.rope.dimension_count is %d of keys of %d", p->arch, l.n_rope,
                   dim);
+    }
+    if (l.n_v < 1) {
+        PLAN_FAIL(p, KQ_BAD_FILE, "%s.attention.head_count is %d for an embedding of %d", p->arch,
+                  l.n, p->n_embd);
     }
     if (n_kv != 1 && n_kv != l.n) {
         PLAN_FAIL(p, KQ_BAD_FILE, "%s.attention.head_count_kv is %d, expected 1 or %d", p->arch,

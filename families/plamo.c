@@ -48,8 +48,8 @@ void plamo2(struct plan *p) {
     logits(head(x));
 }
 
-/* PLaMo 3: attention alone, whose values are shorter than keys; windows in seven of eight layers,
- * which turn with a base of their own. */
+/* PLaMo 3 (2025, no arXiv number): attention alone, whose values are shorter than keys; windows in
+ * seven of eight layers, which turn with a base of their own. */
 void plamo3(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);

@@ -158,8 +158,8 @@ static value delta_net(value h, const struct delta_net *d) {
     return product(glu(z, head_norm(o, "ssm_norm"), SILU), "ssm_out", h.n);
 }
 
-/* Qwen3-Next (2025): three gated delta nets to each layer that attends, whose output has a gate; a
- * quarter of each head turns. */
+/* Qwen3-Next (2025, no arXiv number): three gated delta nets to each layer that attends, whose
+ * output has a gate; a quarter of each head turns. */
 void qwen3next(struct plan *p) {
     rms(p);
     skip_prediction(p);
@@ -178,8 +178,8 @@ void qwen3next(struct plan *p) {
     logits(head(x));
 }
 
-/* Qwen 3.5 and 3.6 (2026), with experts as qwen35moe: Qwen3-Next's layers; heads of values take
- * those of keys in turn. */
+/* Qwen 3.5 and 3.6 (2026, no arXiv number), with experts as qwen35moe: Qwen3-Next's layers; heads
+ * of values take those of keys in turn. */
 void qwen35(struct plan *p) {
     rms(p);
     skip_prediction(p);

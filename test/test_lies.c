@@ -191,6 +191,7 @@ static const struct {
     {"deepseek2-lite", "deepseek2.attention.kv_lora_rank", 0, "is 0, expected 1"},
     {"deepseek2-lite", "deepseek2.attention.kv_lora_rank", 64, "expected 64 x 80 x 1"},
     {"deepseek2-lite", "deepseek2.attention.key_length_mla", 16, "is 16 of keys of 16"},
+    {"deepseek2-old", "deepseek2.attention.value_length", HIDDEN, "attn_kv_b.weight: expected"},
     {"deepseek2-lite", "deepseek2.attention.head_count_kv", 2, "is 2, expected 1 or 4"},
     {"deepseek2-lite", "deepseek2.attention.value_length_mla", 64, "expected 32 x 64 x 4"},
     {"deepseek2-lite", "blk.1.attn_k_b.weight", HIDDEN, "blk.1.attn_kv_b.weight is missing"},

@@ -109,7 +109,8 @@ void mimo2(struct plan *p) {
     struct gating g = {.gate = SIGMOID, .normed = true, .scale = 1};
     struct windows w = read_windows(p, 4, 0);
     float by = number(p, "attention.value_scale", 0, 1);
-    struct rope r = read_rope(p, count(p, "attention.key_length", 1, NEEDED)), r_near = r;
+    struct rope r = read_rope(p, count(p, "attention.key_length", 1, NEEDED)), r_near = unscaled(r);
+    r_near.attn_factor = r.attn_factor;
     r_near.base = number(p, "rope.freq_base_swa", 0, 10000);
     struct turns far = turns(p, r, HALVES), near = turns(p, r_near, HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);

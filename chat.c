@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* How a format writes the messages of one role ("*": of any other role; without that, messages of
@@ -510,82 +509,94 @@ void chat_names(char *out, size_t size) {
 
 /* ---- writing a conversation ------------------------------------------------------------------ */
 
-/* Everything is written twice: once to measure (out == NULL), once into a buffer of that size. */
-
-#define TOO_LONG (SIZE_MAX - 1)
-
 struct writer {
-    char *out;
-    size_t len; // TOO_LONG: more than that
-    const struct chat_message *messages;
-    size_t n, i;  // messages, and which one is being written
+    struct builder out;
+    struct arena *arena;
+    const struct list *messages;
+    size_t i;     // the message that is being written
     size_t held;  // the first message that no $s has looked at
     bool in_turn; // the exchange has been opened
 };
 
-static void put(struct writer *w, const char *text, size_t n) {
-    if (n > TOO_LONG - w->len) n = TOO_LONG - w->len; // can only be while measuring
-    if (w->out) memcpy(w->out + w->len, text, n);
-    w->len += n;
-}
-
 static void put_string(struct writer *w, const char *text) {
-    if (text) put(w, text, strlen(text));
+    if (text) build_text(&w->out, text, false);
 }
 
-/* Cuts the C locale's white space, whatever the locale is. */
-static void put_trimmed(struct writer *w, const char *text) {
-    static const char space[] = " \t\n\v\f\r";
-    text += strspn(text, space);
-    size_t n = strlen(text);
-    while (n > 0 && strchr(space, text[n - 1])) n--;
-    put(w, text, n);
+static const struct str *text_of(struct value v) {
+    return v.type == V_STR ? v.u.s : &str_empty;
+}
+
+static const struct str *role_of(const struct writer *w, size_t i) {
+    const struct value *role = dict_find_text(w->messages->items[i].u.dict, "role");
+    return role ? text_of(*role) : &str_empty;
+}
+
+static void put_part(struct writer *w, const struct str *s, bool trim) {
+    size_t from = 0, to = s->len;
+    // The C locale's white space, whatever the locale is; none of it is a zero byte.
+    const char *space = " \t\n\v\f\r";
+    while (trim && from < to && s->data[from] && strchr(space, s->data[from])) from++;
+    while (trim && from < to && s->data[to - 1] && strchr(space, s->data[to - 1])) to--;
+    build_slice(&w->out, s, from, to);
+}
+
+/* The content is a text, or a list of parts of which those of type "text" count. */
+static void put_content(struct writer *w, size_t i, bool trim) {
+    const struct value *content = dict_find_text(w->messages->items[i].u.dict, "content");
+    if (!content || content->type != V_LIST) {
+        put_part(w, content ? text_of(*content) : &str_empty, trim);
+        return;
+    }
+    struct builder all;
+    build_begin(&all, w->arena);
+    for (size_t k = 0; k < content->u.list->n; k++) {
+        struct value part = content->u.list->items[k];
+        const struct value *text =
+            part.type == V_DICT ? dict_find_text(part.u.dict, "text") : &part;
+        if (text) build_str(&all, text_of(*text));
+    }
+    put_part(w, build_end(&all), trim);
 }
 
 /* Writes the first n bytes with ASCII letters as capitals, the rest as it is. */
-static void put_capitals(struct writer *w, const char *text, size_t n) {
-    for (; n > 0 && *text; n--, text++) {
-        char c = *text >= 'a' && *text <= 'z' ? (char)(*text - 'a' + 'A') : *text;
-        put(w, &c, 1);
+static void put_capitals(struct writer *w, const struct str *s, size_t n) {
+    for (size_t i = 0; i < s->len && i < n; i++) {
+        char c = s->data[i];
+        if (c >= 'a' && c <= 'z') c = (char)(c - 'a' + 'A');
+        build_bytes(&w->out, &c, 1, str_is_input(s, i));
     }
-    put_string(w, text);
-}
-
-static void put_content(struct writer *w, const struct chat_message *m, bool trim) {
-    (trim ? put_trimmed : put_string)(w, m->content);
+    if (n < s->len) build_slice(&w->out, s, n, s->len);
 }
 
 static void put_held_system(struct writer *w, bool trim) {
-    size_t before = w->len;
+    size_t before = w->out.len;
     for (; w->held < w->i; w->held++) {
-        const struct chat_message *m = &w->messages[w->held];
-        if (strcmp(m->role, "system") == 0) put_content(w, m, trim);
+        if (str_is(role_of(w, w->held), "system")) put_content(w, w->held, trim);
     }
-    if (w->len > before) put_string(w, "\n\n");
+    if (w->out.len > before) put_string(w, "\n\n");
 }
 
 static void put_turn(struct writer *w, const char *text) {
-    const struct chat_message *m = &w->messages[w->i];
     for (;; text += 2) {
         size_t literal = strcspn(text, "$");
-        put(w, text, literal);
+        build_bytes(&w->out, text, literal, false);
         text += literal;
         if (!*text) return; // NOLINT(clang-analyzer-*): strcspn goes no further than the end
         switch (text[1]) {
         case 'r':
-            put_string(w, m->role);
+            build_str(&w->out, role_of(w, w->i));
             break;
         case 'U':
-            put_capitals(w, m->role, SIZE_MAX);
+            put_capitals(w, role_of(w, w->i), SIZE_MAX);
             break;
         case 'R':
-            put_capitals(w, m->role, 1);
+            put_capitals(w, role_of(w, w->i), 1);
             break;
         case 'c':
-            put_content(w, m, false);
+            put_content(w, w->i, false);
             break;
         case 't':
-            put_content(w, m, true);
+            put_content(w, w->i, true);
             break;
         case 's':
             put_held_system(w, false);
@@ -597,7 +608,7 @@ static void put_turn(struct writer *w, const char *text) {
             if (w->i > 0) return;
             break;
         case 'l':
-            if (w->i + 1 < w->n) return;
+            if (w->i + 1 < w->messages->n) return;
             break;
         default:
             assert(text[1] == '.');
@@ -606,39 +617,29 @@ static void put_turn(struct writer *w, const char *text) {
     }
 }
 
-static const char *turn_text(const struct chat_format *f, const char *role) {
+static const char *turn_text(const struct chat_format *f, const struct str *role) {
     for (size_t i = 0; i < sizeof f->turns / sizeof *f->turns && f->turns[i].role; i++) {
         const struct turn *t = &f->turns[i];
-        if (strcmp(t->role, "*") == 0 || strcmp(t->role, role) == 0) return t->text;
+        if (strcmp(t->role, "*") == 0 || str_is(role, t->role)) return t->text;
     }
     return "";
 }
 
-/* Returns the length, without the NUL; TOO_LONG: no buffer can hold it. */
-static size_t write_conversation(const struct chat_format *f, const struct chat_message *messages,
-                                 size_t n, bool add_assistant, char *out) {
-    struct writer w = {.out = out, .messages = messages, .n = n, .in_turn = f->start != NULL};
+int chat_render(const struct chat_format *f, struct arena *a, const struct list *messages,
+                bool add_assistant, const struct str **out, struct error *err) {
+    struct writer w = {.arena = a, .messages = messages, .in_turn = f->start != NULL};
+    build_begin(&w.out, a);
     put_string(&w, f->start);
-    if (n == 0 || strcmp(messages[0].role, "system") != 0) put_string(&w, f->no_system);
-    for (; w.i < n; w.i++) {
+    if (messages->n == 0 || !str_is(role_of(&w, 0), "system")) put_string(&w, f->no_system);
+    for (; w.i < messages->n; w.i++) {
         if (!w.in_turn) put_string(&w, f->open);
         w.in_turn = true;
-        put_turn(&w, turn_text(f, messages[w.i].role));
+        put_turn(&w, turn_text(f, role_of(&w, w.i)));
     }
     if (add_assistant) put_string(&w, f->answer);
-    return w.len;
-}
-
-int chat_render(const struct chat_format *f, const struct chat_message *messages, size_t n,
-                bool add_assistant, char **out, struct error *err) {
+    *out = build_end(&w.out);
+    if (*out && !a->full && !a->no_memory) return 0;
     *out = NULL;
-    size_t len = write_conversation(f, messages, n, add_assistant, NULL);
-    char *text = len < TOO_LONG ? malloc(len + 1) : NULL;
-    if (!text)
-        return error_set(err, KQ_NO_MEMORY, "chat: out of memory for a conversation of %zu bytes",
-                         len);
-    write_conversation(f, messages, n, add_assistant, text);
-    text[len] = '\0';
-    *out = text;
-    return 0;
+    return error_set(err, KQ_NO_MEMORY, "chat: out of memory for a conversation of %zu bytes",
+                     w.out.len);
 }

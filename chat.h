@@ -1,5 +1,6 @@
-/* Chat templates: which of the known conversation formats a file's tokenizer.chat_template (a
- * Jinja program) asks for, and messages written in that format. No Jinja is interpreted. */
+/* Conversation formats for files without a chat template of their own, or by name: which of the
+ * known ones a template text looks like, and messages written in it. (Templates themselves, which
+ * are programs, are jinja.h's.) */
 #ifndef CHAT_H
 #define CHAT_H
 
@@ -7,11 +8,7 @@
 #include <stddef.h>
 
 #include "error.h"
-
-struct chat_message {
-    const char *role;    // "system", "user" or "assistant"; "tool" and others as far as formats go
-    const char *content; // NUL-terminated; a control token spelled out in it is not escaped
-};
+#include "value.h"
 
 struct chat_format; // one row of the table in chat.c
 
@@ -25,11 +22,15 @@ const char *chat_name(const struct chat_format *f);
  * size bytes, none. 1 KB is enough. */
 void chat_names(char *out, size_t size);
 
-/* Writes the conversation, ready for the assistant's answer if add_assistant; *out is malloc'ed
- * and NUL-terminated. BOS is written only where the format repeats it: the tokenizer adds the
- * first. Formats that cannot leave a user's message without the opening of an answer ignore
- * add_assistant. 0, or -1 and err (out of memory). */
-int chat_render(const struct chat_format *f, const struct chat_message *messages, size_t n,
-                bool add_assistant, char **out, struct error *err);
+/* Writes the conversation, ready for the assistant's answer if add_assistant. Messages are dicts
+ * with a role ("system", "user" or "assistant"; "tool" and others as far as formats go) and a
+ * content: a text or a list of parts; what is neither counts as empty. BOS is written only where
+ * the format repeats it: the tokenizer adds the first. Formats that cannot leave a user's message
+ * without the opening of an answer ignore add_assistant.
+ *
+ * *out, the arena's, tells of each byte whether it came from the messages (value.h). 0, or -1 and
+ * err (out of memory). */
+int chat_render(const struct chat_format *f, struct arena *a, const struct list *messages,
+                bool add_assistant, const struct str **out, struct error *err);
 
 #endif

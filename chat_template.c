@@ -1,5 +1,6 @@
 #include "chat_template.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const roles[] = {
@@ -10,14 +11,19 @@ static const char *const roles[] = {
 
 /* A role that is known names no token that its owner did not mean. */
 static struct value trust_role(struct arena *a, struct value role) {
-    if (role.type != V_STR) return role;
+    if (role.type != V_STR || str_is_own(role.u.s)) return role;
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         if (str_is(role.u.s, roles[i])) return value_text(a, roles[i]);
     }
     return role;
 }
 
-static int check_messages(struct arena *a, struct value messages, struct error *err) {
+int chat_messages(struct arena *a, struct value request, struct list **out, struct error *err) {
+    if (request.type != V_DICT) {
+        return error_set(err, KQ_BAD_ARGUMENT, "the conversation is not a JSON object");
+    }
+    const struct value *found = dict_find_text(request.u.dict, "messages");
+    struct value messages = found ? *found : value_none();
     if (messages.type != V_LIST) {
         return error_set(err, KQ_BAD_ARGUMENT, "the conversation has no list of messages");
     }
@@ -30,6 +36,7 @@ static int check_messages(struct arena *a, struct value messages, struct error *
         struct value *role = dict_find_text(message.u.dict, "role");
         if (role) *role = trust_role(a, *role);
     }
+    *out = messages.u.list;
     return 0;
 }
 
@@ -40,11 +47,8 @@ static bool set_text(struct arena *a, struct dict *d, const char *name, const ch
 int chat_template_variables(struct arena *a, struct value request, const char *bos, const char *eos,
                             struct value *variables, struct error *err) {
     static const char *const names[] = {"messages", "tools", "documents", "add_generation_prompt"};
-    if (request.type != V_DICT) {
-        return error_set(err, KQ_BAD_ARGUMENT, "the conversation is not a JSON object");
-    }
-    const struct value *messages = dict_find_text(request.u.dict, "messages");
-    if (check_messages(a, messages ? *messages : value_none(), err) != 0) return -1;
+    struct list *messages;
+    if (chat_messages(a, request, &messages, err) != 0) return -1;
     const struct value *more = dict_find_text(request.u.dict, "chat_template_kwargs");
     if (more && more->type != V_DICT && more->type != V_NONE) {
         return error_set(err, KQ_BAD_ARGUMENT, "chat_template_kwargs is not an object");
@@ -63,4 +67,35 @@ int chat_template_variables(struct arena *a, struct value request, const char *b
         set = set && dict_set(a, d, more->u.dict->pairs[i].key, more->u.dict->pairs[i].value);
     }
     return set ? 0 : error_set(err, KQ_NO_MEMORY, "the conversation takes too much memory");
+}
+
+/* Whether the file has an EOS put after every text: after a prompt that an answer is to continue it
+ * has no place. */
+static int ends_with_eos(const struct tokenizer *t, bool *ends, struct error *err) {
+    struct token_list empty = {0};
+    int status = tokenizer_encode(t, "", 0, true, false, &empty, err);
+    int32_t last = empty.n > 0 ? empty.ids[empty.n - 1] : -1;
+    *ends = last >= 0 && last == tokenizer_eos(t) && (empty.n > 1 || last != tokenizer_bos(t));
+    token_list_free(&empty);
+    return status;
+}
+
+int chat_encode(const struct tokenizer *t, const struct str *text, bool allow_special,
+                struct token_list *out, struct error *err) {
+    size_t before = out->n;
+    bool eos, *input = malloc(text->len + 1);
+    if (!input) {
+        return error_set(err, KQ_NO_MEMORY, "out of memory for a prompt of %zu bytes", text->len);
+    }
+    for (size_t i = 0; i < text->len; i++) input[i] = !allow_special && str_is_input(text, i);
+    int status = tokenizer_encode_marked(t, text->data, text->len, input, true, true, out, err);
+    free(input);
+    if (status != 0 || ends_with_eos(t, &eos, err) != 0) return -1;
+    if (eos && out->n > before) out->n--;
+    int32_t bos = tokenizer_bos(t), *ids = out->ids + before;
+    if (out->n > before + 1 && bos >= 0 && ids[0] == bos && ids[1] == bos) {
+        out->n--;
+        memmove(ids, ids + 1, (out->n - before) * sizeof *ids);
+    }
+    return 0;
 }

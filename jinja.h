@@ -20,7 +20,7 @@ struct jinja;
 struct jinja *jinja_open(const char *text, size_t len, struct error *err);
 void jinja_close(struct jinja *t); // NULL is fine
 
-/* Whether the template mentions a variable of this name. */
+/* Whether the template mentions a variable, an attribute or a key of this name. */
 bool jinja_mentions(const struct jinja *t, const char *name);
 
 /* What a template may take to render: fixed parts, and more for a longer input. */

@@ -353,7 +353,7 @@ void jinja_close(struct jinja *t) {
 bool jinja_mentions(const struct jinja *t, const char *name) {
     for (size_t i = 0; i < t->n_tokens; i++) {
         const struct token *k = &t->tokens[i];
-        if (k->type == T_NAME && str_is(k->value.u.s, name)) return true;
+        if ((k->type == T_NAME || k->type == T_STRING) && str_is(k->value.u.s, name)) return true;
     }
     return false;
 }

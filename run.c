@@ -1,9 +1,11 @@
 /* kq.c: runs a GGUF language model. main: signals, the choice of a mode, the exit status. */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/modes.h"
+#include "cli/template.h"
 #include "fpstate.h"
 
 #define VERSION "0.1.0"
@@ -58,6 +60,11 @@ int main(int argc, char **argv) {
         return flush();
     }
     if (o.families) return print_families();
+    if (o.chat_template && strcmp(o.chat_template, "list") == 0) {
+        int listed = list_templates(&s);
+        close_session(&s);
+        return listed;
+    }
     if (!o.model) {
         fputs(options_help, stderr);
         return EXIT_USAGE;

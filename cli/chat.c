@@ -1,6 +1,6 @@
-/* --chat: a conversation, on a terminal or through a pipe. Before every answer the conversation so
- * far is written out in the model's format; what of it the cache holds already is not read again.
- * A control token that is spelled out in a message counts as one: formats do not escape. */
+/* --chat: a conversation, on a terminal or through a pipe, or one question. Before every answer the
+ * conversation is written out with the model's template; what of it the cache holds already is not
+ * read again. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -8,116 +8,146 @@
 #include <unistd.h>
 
 #include "../array.h"
-#include "../chat.h"
+#include "conversation.h"
 #include "generate.h"
 #include "modes.h"
 #include "prompt.h"
 #include "stats.h"
-
-/* Bytes of a message: more than a context holds. Input may have no end. */
-#define MAX_MESSAGE (1 << 20)
+#include "template.h"
+#include "thoughts.h"
+#include "typed.h"
 
 struct chat {
     struct session *s;
-    const struct chat_format *format;
-    struct chat_message *messages; // the contents are malloc'ed
-    size_t n_messages, capacity;
-    bool terminal;                 // messages are typed
-    char *line;                    // (MAX_MESSAGE), the one being read
-    int n_gen;                     // most tokens of an answer, -1: no limit
-    struct sigaction on_interrupt; // main's, to be set again after each Ctrl-C
+    struct template template;
+    bool for_tools; // the template is the one for tools
+    struct conversation conversation;
+    struct typed typed;
+    const struct thought_marks *opened; // by the prompt that is being answered
+    int n_gen;                          // most tokens of an answer, -1: no limit
+    size_t n_left_out;                  // turns, since that was said last
+    struct sigaction on_interrupt;      // main's, to be set again after each Ctrl-C
 };
 
-/* ---- the conversation ------------------------------------------------------------------------ */
+/* ---- prompts --------------------------------------------------------------------------------- */
 
-static void drop_message(struct chat *c) {
-    free((char *)c->messages[--c->n_messages].content);
+static int render(struct chat *c, bool add_answer, struct arena *a, const struct str **text) {
+    const struct conversation *talk = &c->conversation;
+    struct value request;
+    arena_init(a, JINJA_MEMORY(talk->bytes));
+    int status = conversation_request(talk, a, add_answer, &request);
+    return status ? status : render_request(c->s, &c->template, a, request, talk->bytes, text);
 }
 
-static bool has_system(const struct chat *c) {
-    return c->n_messages > 0 && strcmp(c->messages[0].role, "system") == 0;
-}
-
-/* Takes ownership of the text, which is malloc'ed, or NULL if memory was short. */
-static int insert_message(struct chat *c, size_t at, const char *role, char *text) {
-    size_t wanted = c->n_messages + 1;
-    if (!text || array_reserve(&c->messages, &c->capacity, wanted, sizeof *c->messages) != 0) {
-        free(text);
-        return FAIL("out of memory for message %zu", c->n_messages + 1);
-    }
-    memmove(c->messages + at + 1, c->messages + at, (c->n_messages - at) * sizeof *c->messages);
-    c->messages[at] = (struct chat_message){role, text};
-    c->n_messages++;
-    return 0;
-}
-
-/* With an empty text there is no system message any more. */
-static int set_system(struct chat *c, const char *text) {
-    if (has_system(c)) {
-        // NOLINTNEXTLINE(clang-analyzer-*): has_system says that there is a message
-        free((char *)c->messages[0].content);
-        c->n_messages--;
-        memmove(c->messages, c->messages + 1, c->n_messages * sizeof *c->messages);
-    }
-    return *text ? insert_message(c, 0, "system", strdup(text)) : 0;
-}
-
-/* What was generated becomes a message; zero bytes, which a message cannot hold, are left out. */
-static int keep_answer(struct chat *c) {
+/* How many tokens of the prompt begin the conversation without the opening of an answer, too: what
+ * comes then may be written otherwise the next time, without thoughts. Only models that cannot go
+ * back everywhere need to know. */
+static int find_stable(struct chat *c, const struct token_list *prompt) {
     struct session *s = c->s;
-    size_t len = 0;
-    for (size_t i = s->n_prompt; i < s->tokens.n; i++) {
-        len += piece_of(s, s->tokens.ids[i], false).len;
-    }
-    char *text = malloc(len + 1), *end = text;
-    for (size_t i = s->n_prompt; text && i < s->tokens.n; i++) {
-        struct gguf_str piece = piece_of(s, s->tokens.ids[i], false);
-        for (size_t k = 0; k < piece.len; k++) {
-            if (piece.data[k]) *end++ = piece.data[k];
-        }
-    }
-    if (text) *end = '\0';
-    return insert_message(c, c->n_messages, "assistant", text);
+    struct token_list closed = {0};
+    struct arena a;
+    const struct str *text;
+    size_t n = 0;
+    s->n_stable = 0;
+    if (s->main.seq->state_floats == 0) return 0;
+    int status = render(c, false, &a, &text);
+    if (status == 0) status = encode_rendered(s, text, &closed);
+    while (n < closed.n && n < prompt->n && closed.ids[n] == prompt->ids[n]) n++;
+    if (status == 0 && n < prompt->n) s->n_stable = n;
+    token_list_free(&closed);
+    arena_free(&a);
+    return status;
 }
-
-/* ---- the answer ------------------------------------------------------------------------------ */
 
 static int encode_conversation(struct chat *c, struct token_list *prompt) {
-    struct session *s = c->s;
-    char *text;
-    int32_t bos = tokenizer_bos(s->tokenizer);
-    if (chat_render(c->format, c->messages, c->n_messages, true, &text, &s->err) < 0 ||
-        tokenizer_encode(s->tokenizer, text, strlen(text), true, true, prompt, &s->err) < 0) {
-        free(text);
-        return FAIL("%s", s->err.text);
+    struct arena a;
+    const struct str *text;
+    int status = render(c, true, &a, &text);
+    if (status == 0) {
+        c->opened = thoughts_opened(text->data, text->len);
+        status = encode_rendered(c->s, text, prompt);
     }
-    free(text);
-    if (prompt->n > 1 && bos >= 0 && prompt->ids[0] == bos && prompt->ids[1] == bos) {
-        prompt->n--; // the format begins with BOS, too
-        memmove(prompt->ids, prompt->ids + 1, prompt->n * sizeof *prompt->ids);
+    arena_free(&a);
+    return status;
+}
+
+/* Encodes the conversation, and if `most` tokens do not hold it, what is left of it without the
+ * oldest turns: a quarter of the context is to be free then. The system message and the last turn
+ * stay. */
+static int fit_conversation(struct chat *c, size_t most, struct token_list *prompt) {
+    int status = encode_conversation(c, prompt);
+    size_t quarter = (size_t)c->s->n_ctx / 4, less = most > quarter ? most - quarter : 0;
+    while (status == 0 && prompt->n > most && conversation_leave_out_turn(&c->conversation)) {
+        c->n_left_out++;
+        most = less;
+        prompt->n = 0;
+        status = encode_conversation(c, prompt);
     }
-    return 0;
+    return status;
+}
+
+static void say_what_is_left_out(struct chat *c) {
+    if (c->n_left_out == 0) return;
+    say("the context of %d tokens is full: the oldest %zu turn%s not read any more%s", c->s->n_ctx,
+        c->n_left_out, c->n_left_out > 1 ? "s are" : " is",
+        conversation_has_system(&c->conversation) ? ", the system text is" : "");
+    c->n_left_out = 0;
 }
 
 /* The conversation as it is in the cache usually begins the new prompt; an answer that is not the
- * tokens its text is read as, or a new system message, makes them differ from there on. The last
- * token is always read anew: for its logits. */
-static void keep_prefix(struct session *s, const struct token_list *prompt) {
+ * tokens its text is read as, thoughts that are dropped or a new system message make them differ
+ * from there on. The last token is always read anew: for its logits. */
+static int take_prompt(struct session *s, struct token_list *prompt) {
     int same = 0;
     while (same < n_past(s) && (size_t)same + 1 < prompt->n &&
            s->tokens.ids[same] == prompt->ids[same]) {
         same++;
     }
     rewind_to(s, same);
+    token_list_free(&s->tokens);
+    s->tokens = *prompt;
+    *prompt = (struct token_list){0};
+    return check_prompt(s);
 }
+
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 /* On a terminal the first Ctrl-C stops an answer; a second one before that was noticed kills. Else
  * it ends the run, as in other modes. */
 static void await_interrupt(struct chat *c) {
-    if (!c->terminal) return;
+    if (!c->typed.terminal) return;
     *c->s->stop = 0;
     c->s->err.status = KQ_OK;
     sigaction(SIGINT, &c->on_interrupt, NULL);
+}
+
+/* In the middle of an answer: leaves out old turns and reads the rest of the conversation with the
+ * answer so far. *more is false if there is nothing to leave out. */
+static int make_room(struct chat *c, bool *more, const float **logits) {
+    struct session *s = c->s;
+    struct token_list prompt = {0};
+    size_t n_said = s->tokens.n - s->n_prompt, n_before = c->n_left_out, n_prompt = 0;
+    size_t quarter = (size_t)s->n_ctx / 4;
+    int status = 0;
+    *more = false;
+    if (n_said + quarter < (size_t)s->n_ctx) {
+        status = fit_conversation(c, (size_t)s->n_ctx - quarter - n_said, &prompt);
+    }
+    n_prompt = prompt.n;
+    if (status == 0 && c->n_left_out > n_before && n_prompt + n_said < (size_t)s->n_ctx) {
+        *more = true;
+        if (array_reserve(&prompt.ids, &prompt.capacity, n_prompt + n_said, sizeof *prompt.ids)) {
+            status = FAIL("out of memory for the conversation");
+        } else {
+            memcpy(prompt.ids + n_prompt, s->tokens.ids + s->n_prompt, n_said * sizeof *prompt.ids);
+            prompt.n = n_prompt + n_said;
+            status = take_prompt(s, &prompt);
+        }
+        if (status == 0) status = run_prompt(s, logits);
+        s->n_prompt = n_prompt;
+    }
+    token_list_free(&prompt);
+    return status;
 }
 
 /* What was generated before an interruption is printed, and the line ended. */
@@ -125,164 +155,284 @@ static int generate_answer(struct chat *c) {
     struct session *s = c->s;
     struct token_stream stream;
     const float *logits;
+    s->prompt_s = 0;
+    s->n_read = 0;
     token_stream_begin(&stream, s->tokenizer, false);
     int status = run_prompt(s, &logits);
-    if (status == 0) status = generate(s, c->n_gen, &stream, logits);
+    for (bool more = status == 0; more;) {
+        size_t n_said = s->tokens.n - s->n_prompt;
+        status = generate(s, c->n_gen < 0 ? -1 : c->n_gen - (int)n_said, &stream, logits);
+        more = status == 0 && s->context_full;
+        if (more) status = make_room(c, &more, &logits);
+        more = more && status == 0;
+    }
     return status == 0 || was_interrupted(s) ? end_text(&stream) : status;
+}
+
+/* The field for thoughts that the template reads, NULL if it reads none. */
+static const char *thoughts_field(const struct template *t) {
+    static const char *const names[] = {"reasoning_content", "thinking", "reasoning"};
+    for (size_t i = 0; t->jinja && i < sizeof names / sizeof *names; i++) {
+        if (jinja_mentions(t->jinja, names[i])) return names[i];
+    }
+    return NULL;
+}
+
+/* Thoughts for which the template has no field stay in the text, between their marks, if a text can
+ * spell those: templates look for them there. */
+static int add_marked(struct chat *c, const struct answer *a) {
+    const char *begin = a->marks->begin, *end = a->marks->end;
+    size_t n_begin = strlen(begin), n_end = strlen(end), len = 0;
+    char *all = malloc(n_begin + a->thoughts_len + n_end + a->text_len + 5);
+    if (!all) return FAIL("out of memory for an answer");
+    struct text parts[] = {{begin, n_begin}, {"\n", 1},   {a->thoughts, a->thoughts_len}, {"\n", 1},
+                           {end, n_end},     {"\n\n", 2}, {a->text, a->text_len}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        memcpy(all + len, parts[i].data, parts[i].len);
+        len += parts[i].len;
+    }
+    int status = conversation_add(&c->conversation, "assistant", (struct text){all, len}, NULL,
+                                  (struct text){0});
+    free(all);
+    return status;
+}
+
+/* What was generated becomes a message. */
+static int keep_answer(struct chat *c) {
+    struct answer a;
+    int status = read_answer(c->s, c->opened, &a);
+    if (status) return status;
+    const char *field = a.thoughts ? thoughts_field(&c->template) : NULL;
+    if (a.thoughts && !field && !a.marks_are_control) {
+        status = add_marked(c, &a);
+    } else {
+        status = conversation_add(&c->conversation, "assistant", (struct text){a.text, a.text_len},
+                                  field, (struct text){a.thoughts, a.thoughts_len});
+    }
+    free_answer(&a);
+    return status;
+}
+
+/* Reads the conversation, of which a message is the last, and generates; *answered is false if
+ * there is no answer and one goes on. */
+static int try_answer(struct chat *c, bool *answered) {
+    struct session *s = c->s;
+    struct token_list prompt = {0};
+    *answered = false;
+    int status = fit_conversation(c, (size_t)s->n_ctx - 1, &prompt);
+    if (status == 0) status = find_stable(c, &prompt);
+    say_what_is_left_out(c);
+    if (status == 0 && prompt.n >= (size_t)s->n_ctx) {
+        status = FAIL("the message makes %zu tokens, the context holds %d: %s", prompt.n, s->n_ctx,
+                      more_context(s));
+    }
+    if (status == 0) status = take_prompt(s, &prompt);
+    token_list_free(&prompt);
+    if (status) return c->typed.terminal ? 0 : status;
+    status = generate_answer(c);
+    if (status && s->err.status == KQ_NOT_FINITE && c->typed.terminal) {
+        rewind_to(s, 0); // a recurrent state may not be finite any more
+        return 0;
+    }
+    if (status || (was_interrupted(s) && !c->typed.terminal)) return EXIT_FAILED;
+    say_what_is_left_out(c);
+    if (s->context_full) {
+        say("the context of %d tokens is full: %s", s->n_ctx, more_context(s));
+    }
+    *answered = !was_interrupted(s) || s->tokens.n > s->n_prompt;
+    return 0;
 }
 
 /* Answers the last message. What cannot be answered is forgotten: on a terminal one goes on. */
 static int answer(struct chat *c) {
-    struct session *s = c->s;
-    struct token_list prompt = {0};
-    int status = encode_conversation(c, &prompt);
-    if (status || prompt.n >= (size_t)s->n_ctx) {
-        if (!status) {
-            say("the conversation has %zu tokens, the context holds %d: /reset begins a new one, "
-                "%s",
-                prompt.n, s->n_ctx, more_context(s));
-        }
-        token_list_free(&prompt);
-        drop_message(c);
-        return status || !c->terminal ? EXIT_FAILED : 0;
-    }
-    keep_prefix(s, &prompt);
-    token_list_free(&s->tokens);
-    s->tokens = prompt;
-    status = check_prompt(s);
-    if (status == 0) status = generate_answer(c);
-    if (status && s->err.status == KQ_NOT_FINITE && c->terminal) {
-        drop_message(c); // another one may not meet the same weights
-        rewind_to(s, 0); // a recurrent state may not be finite any more
-        fputs("(no answer; the message is forgotten)\n", stderr);
-        return 0;
-    }
-    if (status || (was_interrupted(s) && !c->terminal)) return EXIT_FAILED;
-    if (s->context_full) {
-        say("the context of %d tokens is full: /reset begins a new conversation, %s", s->n_ctx,
-            more_context(s));
-    }
-    if (was_interrupted(s) && s->tokens.n == s->n_prompt) {
-        drop_message(c);
-        fputs("(stopped before an answer; the message is forgotten)\n", stderr);
-        return 0;
-    }
-    return keep_answer(c);
+    bool answered;
+    int status = try_answer(c, &answered);
+    if (status) return status;
+    if (answered) return keep_answer(c);
+    conversation_drop_last(&c->conversation);
+    fputs("(no answer; the message is forgotten)\n", stderr);
+    return 0;
 }
 
-/* ---- messages -------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
-enum input { INPUT_TEXT, INPUT_STOPPED, INPUT_END, INPUT_FAILED };
+/* The function returns -1 to go on, otherwise the exit status. */
+struct command {
+    const char *name, *argument, *help;
+    int (*run)(struct chat *c, const char *argument);
+};
 
-static enum input too_long(void) {
-    say("standard input: a message longer than %d bytes", MAX_MESSAGE);
-    return INPUT_FAILED;
+static int do_reset(struct chat *c, const char *argument) {
+    (void)argument;
+    conversation_clear(&c->conversation);
+    return -1;
 }
 
-/* Reads one line, without its end, into c->line. */
-static enum input read_line(struct chat *c, const char *marker) {
-    if (c->terminal) fputs(marker, stderr);
-    errno = 0;
-    c->line[MAX_MESSAGE - 1] = '\n'; // fgets puts the line's end there if it has no room for more
-    bool read = fgets(c->line, MAX_MESSAGE, stdin) != NULL;
-    if (!read && stop_asked(c->s)) {
-        clearerr(stdin);
-        return c->terminal ? INPUT_STOPPED : INPUT_END;
-    }
-    if (!read && ferror(stdin)) {
-        say("standard input: %s", strerror(errno));
-        return INPUT_FAILED;
-    }
-    if (!read) return INPUT_END;
-    if (c->line[MAX_MESSAGE - 1] == '\0' && c->line[MAX_MESSAGE - 2] != '\n') return too_long();
-    size_t n = strlen(c->line); // a zero byte ends the line
-    if (n > 0 && c->line[n - 1] == '\n') n--;
-    if (n > 0 && c->line[n - 1] == '\r') n--;
-    c->line[n] = '\0';
-    return INPUT_TEXT;
+static int do_system(struct chat *c, const char *argument) {
+    struct text text = {argument, strlen(argument)};
+    return conversation_set_system(&c->conversation, text) == 0 ? -1 : EXIT_FAILED;
 }
 
-/* Reads lines up to the first that does not end in a backslash; *text is malloc'ed. */
-static enum input read_message(struct chat *c, char **text) {
-    size_t len = 0, capacity = 0;
-    *text = NULL;
-    for (bool more = true; more;) {
-        enum input input = read_line(c, len ? ". " : "> ");
-        if (input == INPUT_END && *text) break; // the backslash was the last
-        if (input != INPUT_TEXT) {
-            free(*text);
-            return input;
-        }
-        size_t n = strlen(c->line);
-        more = n > 0 && c->line[n - 1] == '\\';
-        if (more) c->line[n - 1] = '\n';
-        if (len + n >= MAX_MESSAGE) {
-            free(*text);
-            return too_long();
-        }
-        if (array_reserve(text, &capacity, len + n + 1, 1) != 0) {
-            free(*text);
-            say("out of memory for a message of %zu bytes", len + n);
-            return INPUT_FAILED;
-        }
-        memcpy(*text + len, c->line, n + 1);
-        len += n;
-    }
-    return INPUT_TEXT;
-}
-
-static const char help[] = "/reset          begin a new conversation (the system message stays)\n"
-                           "/system TEXT    change the system message (without a text: have none)\n"
-                           "/stats          tokens per second of the last answer, memory\n"
-                           "/quit           leave, as Ctrl-D does\n"
-                           "A line that ends in \\ goes on in the next one. Ctrl-C stops an "
-                           "answer, and leaves if pressed\n"
-                           "twice where a message is expected.\n";
-
-/* Returns -1 to go on, otherwise the exit status. */
-static int run_command(struct chat *c, const char *text) {
-    if (strcmp(text, "/quit") == 0) return 0;
-    if (strcmp(text, "/reset") == 0) {
-        while (c->n_messages > (size_t)has_system(c)) drop_message(c);
-    } else if (strcmp(text, "/system") == 0 || strncmp(text, "/system ", 8) == 0) {
-        if (set_system(c, text + 7 + strspn(text + 7, " ")) != 0) return EXIT_FAILED;
-    } else if (strcmp(text, "/stats") == 0 && c->s->tokens.n > 0) {
+static int do_stats(struct chat *c, const char *argument) {
+    (void)argument;
+    if (c->s->tokens.n > 0) {
         print_stats(c->s);
-    } else if (strcmp(text, "/stats") == 0) {
-        fputs("(no answer yet)\n", stderr);
     } else {
-        if (strcmp(text, "/help") != 0) say("%s is not a command:", text);
-        fputs(help, stderr);
+        fputs("(no answer yet)\n", stderr);
     }
     return -1;
 }
 
-/* Answers a message or does what it says; returns -1 to go on, otherwise the exit status. Takes
- * ownership of the text. */
-static int take_message(struct chat *c, char *text) {
-    int status = -1;
-    if (*text == '/') {
-        status = run_command(c, text);
-        free(text);
-    } else if (*text == '\0') {
-        free(text);
-    } else {
-        status = insert_message(c, c->n_messages, "user", text);
-        if (status == 0) status = answer(c);
-        if (status == 0) status = -1;
+static int do_undo(struct chat *c, const char *argument) {
+    struct conversation *talk = &c->conversation;
+    (void)argument;
+    if (conversation_turns(talk) == 0) {
+        fputs("(nothing to take back)\n", stderr);
+        return -1;
     }
-    return status;
+    while (!conversation_ends_with(talk, "user")) conversation_drop_last(talk);
+    conversation_drop_last(talk);
+    return -1;
+}
+
+static int do_regen(struct chat *c, const char *argument) {
+    struct conversation *talk = &c->conversation;
+    size_t n = talk->messages->n, n_left_out = talk->n_left_out;
+    bool answered;
+    (void)argument;
+    if (conversation_turns(talk) == 0) {
+        fputs("(nothing to answer)\n", stderr);
+        return -1;
+    }
+    while (conversation_ends_with(talk, "assistant")) conversation_drop_last(talk);
+    int status = try_answer(c, &answered);
+    if (status == 0 && answered) status = keep_answer(c);
+    if (status == 0 && !answered) { // nothing was appended: what was dropped is still there
+        talk->messages->n = n;
+        talk->n_left_out = n_left_out;
+        fputs("(no answer; the conversation is as it was)\n", stderr);
+    }
+    return status == 0 ? -1 : status;
+}
+
+static int do_save(struct chat *c, const char *argument) {
+    if (!*argument) {
+        say("/save needs the name of a file");
+    } else if (conversation_save(c->s, &c->conversation, argument) == 0) {
+        fprintf(stderr, "(%zu messages are in %s)\n", c->conversation.messages->n, argument);
+    }
+    return -1;
+}
+
+static int choose_template(struct chat *c);
+
+static int do_load(struct chat *c, const char *argument) {
+    if (!*argument || strcmp(argument, "-") == 0) {
+        say("/load needs the name of a file");
+        return -1;
+    }
+    if (conversation_load(c->s, &c->conversation, argument) != 0) return -1;
+    fprintf(stderr, "(%zu messages from %s%s)\n", c->conversation.messages->n, argument,
+            conversation_ends_with(&c->conversation, "user") ? "; /regen answers the last" : "");
+    return choose_template(c) == 0 ? -1 : EXIT_FAILED;
+}
+
+static int do_quit(struct chat *c, const char *argument) {
+    (void)c;
+    (void)argument;
+    return 0;
+}
+
+static int do_help(struct chat *c, const char *argument);
+
+static const struct command commands[] = {
+    {"/regen", "", "another answer to the last message", do_regen},
+    {"/undo", "", "take back the last message and its answer", do_undo},
+    {"/reset", "", "begin anew (the system text stays)", do_reset},
+    {"/system", " TEXT", "change the system text (none: have none)", do_system},
+    {"/save", " FILE", "write the conversation as JSON", do_save},
+    {"/load", " FILE", "read it, and go on with it", do_load},
+    {"/stats", "", "speed of the last answer, memory", do_stats},
+    {"/help", "", "this", do_help},
+    {"/quit", "", "leave, as /exit and Ctrl-D do", do_quit},
+    {"/exit", "", NULL, do_quit},
+};
+#define N_COMMANDS (sizeof commands / sizeof *commands)
+
+static int do_help(struct chat *c, const char *argument) {
+    (void)c;
+    (void)argument;
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        const struct command *k = &commands[i];
+        if (k->help)
+            fprintf(stderr, "%s%-*s %s\n", k->name, 13 - (int)strlen(k->name), k->argument,
+                    k->help);
+    }
+    fputs("Any other line is a message, and so is one of these with a second / before it;\n"
+          "a line that ends in \\ goes on in the next one. Ctrl-C ends an answer, and twice\n"
+          "the conversation.\n",
+          stderr);
+    return -1;
+}
+
+/* The command that is the first word of the text. */
+static const struct command *find_command(const char *text, size_t len) {
+    size_t n = 0;
+    while (n < len && !strchr(" \t\r\n", text[n]) && text[n]) n++;
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        const char *name = commands[i].name;
+        if (strlen(name) == n && memcmp(text, name, n) == 0 && (n == len || text[n])) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int run_command(struct chat *c, const struct command *k, const char *text) {
+    const char *argument = text + strlen(k->name);
+    argument += strspn(argument, " \t");
+    if (*argument && !*k->argument) {
+        say("%s takes nothing behind it (/%s sends the line as a message)", k->name, k->name);
+    }
+    return k->run(c, argument);
+}
+
+/* Whether somebody at a terminal meant a command: a slash and a word of small letters. */
+static bool looks_like_command(const char *text, size_t len) {
+    size_t n = 1;
+    while (n < len && text[n] >= 'a' && text[n] <= 'z') n++;
+    return n > 1 && (n == len || text[n] == ' ');
+}
+
+/* Answers what was typed, or does what it says; returns -1 to go on, otherwise the exit status. */
+static int take_message(struct chat *c) {
+    struct typed *t = &c->typed;
+    struct text text = {t->text, t->len};
+    if (text.len == 0) return -1;
+    if (text.data[0] == '/' && !t->pasted) {
+        const struct command *command = find_command(text.data, text.len);
+        if (command) return run_command(c, command, text.data);
+        if (find_command(text.data + 1, text.len - 1)) {
+            text = (struct text){text.data + 1, text.len - 1};
+        } else if (t->terminal && looks_like_command(text.data, text.len)) {
+            say("%.20s is no command (/help lists them); a space before it sends the line",
+                text.data);
+            return -1;
+        }
+    }
+    int status = conversation_add(&c->conversation, "user", text, NULL, (struct text){0});
+    if (status == 0) status = answer(c);
+    return status == 0 ? -1 : status;
 }
 
 static int converse(struct chat *c) {
     for (int n_stops = 0;;) {
-        char *text;
         int status = -1;
         await_interrupt(c);
-        switch (read_message(c, &text)) {
+        switch (read_message(c->s, &c->typed)) {
         case INPUT_TEXT:
             n_stops = 0;
-            status = take_message(c, text);
+            status = take_message(c);
             break;
         case INPUT_STOPPED:
             *c->s->stop = 0;
@@ -290,7 +440,7 @@ static int converse(struct chat *c) {
             if (n_stops == 2) status = 0;
             break;
         case INPUT_END:
-            if (c->terminal) fputc('\n', stderr);
+            if (c->typed.terminal) fputc('\n', stderr);
             status = 0;
             break;
         case INPUT_FAILED:
@@ -302,64 +452,170 @@ static int converse(struct chat *c) {
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
-static int choose_format(struct chat *c) {
-    struct session *s = c->s;
-    struct gguf_str text;
-    char names[1024];
-    chat_names(names, sizeof names);
-    int found = gguf_get_str(&s->gguf, "tokenizer.chat_template", &text, &s->err);
-    if (found < 0) return failed(s, s->o->model);
-    if (!found) {
-        return FAIL("%s has no chat template: choose the format its model was trained with, "
-                    "--template and one of %s",
-                    s->o->model, names);
+static bool is_white_space(struct gguf_str text) {
+    size_t i = 0;
+    while (i < text.len && (text.data[i] == ' ' || (text.data[i] >= '\t' && text.data[i] <= '\r')))
+        i++;
+    return i == text.len;
+}
+
+/* Sets s->end_of_turn to the first token behind `mark`, the end of an answer in what the template
+ * made of it, if that is a control token. */
+static int find_end(struct session *s, const struct str *text, struct text mark) {
+    struct token_list ids = {0};
+    size_t at = text->len;
+    while (at >= mark.len && memcmp(text->data + at - mark.len, mark.data, mark.len) != 0) at--;
+    if (at < mark.len) return 0;
+    int status =
+        tokenizer_encode(s->tokenizer, text->data + at, text->len - at, false, true, &ids, &s->err);
+    for (size_t i = 0; status == 0 && i < ids.n && !s->ends_turn; i++) {
+        struct gguf_str piece = piece_of(s, ids.ids[i], false);
+        if (!is_white_space(piece)) break;
+        s->ends_turn = piece.len == 0 && piece_of(s, ids.ids[i], true).len > 0;
+        s->end_of_turn = ids.ids[i];
     }
-    c->format = chat_detect(text.data, text.len);
-    if (c->format) return 0;
-    return FAIL("%s: its chat template (tokenizer.chat_template) is not recognised: choose the "
-                "nearest format, --template and one of %s",
-                s->o->model, names);
+    token_list_free(&ids);
+    return status == 0 ? 0 : failed(s, NULL);
+}
+
+/* Has the template write an answer, and one more message if asked. */
+static int try_end(struct chat *c, bool more) {
+    static const struct text none = {0}, hi = {"Hi", 2}, mark = {"wxyzw", 5};
+    struct session *s = c->s;
+    struct conversation talk;
+    struct value request;
+    struct arena a;
+    const struct str *text;
+    arena_init(&a, JINJA_MEMORY(0));
+    int status = conversation_open(&talk);
+    if (status == 0) status = conversation_add(&talk, "user", hi, NULL, none);
+    if (status == 0) status = conversation_add(&talk, "assistant", mark, NULL, none);
+    if (status == 0 && more) status = conversation_add(&talk, "user", hi, NULL, none);
+    if (status == 0) status = conversation_request(&talk, &a, false, &request);
+    if (status == 0 && try_render(s, &c->template, &a, request, 64, &text) == 0) {
+        status = find_end(s, text, mark);
+    } else if (status == 0 && a.no_memory) {
+        status = failed(s, NULL);
+    }
+    conversation_close(&talk);
+    arena_free(&a);
+    return status;
+}
+
+/* With what a model ends its turns, whatever the file says of ends: what the template writes behind
+ * the answer of a short conversation, or before the message that follows if there is nothing. A
+ * template that refuses such conversations tells nothing. */
+static int find_end_of_turn(struct chat *c) {
+    c->s->ends_turn = false;
+    int status = try_end(c, false);
+    if (status == 0 && !c->s->ends_turn) status = try_end(c, true);
+    return status;
+}
+
+/* Opens the template that fits the conversation, unless it is open. */
+static int choose_template(struct chat *c) {
+    struct session *s = c->s;
+    bool tools = conversation_has_tools(&c->conversation);
+    if (c->template.name && tools == c->for_tools) return 0;
+    close_template(&c->template);
+    c->for_tools = tools;
+    int status = open_template(s, tools, &c->template);
+    if (status) return status;
+    if (c->template.dated)
+        strftime(s->date, sizeof s->date, "%Y-%m-%dT%H:%M:%S", &c->template.date);
+    return find_end_of_turn(c);
+}
+
+static void take_number(struct session *s, const char *name, const char *option, float min,
+                        float max, float *number) {
+    char key[64];
+    float found;
+    snprintf(key, sizeof key, "general.sampling.%s", name);
+    int status = gguf_get_f32(&s->gguf, key, &found, &s->err);
+    if (status == 0 || options_given(s->o, option)) return;
+    if (status < 0 || !(found >= min && found <= max)) {
+        say("the file's %s is no number from %g to %g: it is not used", key, (double)min,
+            (double)max);
+    } else {
+        *number = found;
+    }
+}
+
+/* What is not given: the file's own, otherwise what suits most models. */
+static struct sampler_params choose_sampling(struct session *s) {
+    struct sampler_params p = s->o->sampling;
+    uint32_t top_k;
+    if (!options_given(s->o, "--temp")) p.temp = 0.7f;
+    if (!options_given(s->o, "--top-p")) p.top_p = 0.9f;
+    if (!options_given(s->o, "--min-p")) p.min_p = 0.05f;
+    take_number(s, "temp", "--temp", 0, 1e6f, &p.temp);
+    take_number(s, "top_p", "--top-p", 0, 1, &p.top_p);
+    take_number(s, "min_p", "--min-p", 0, 1, &p.min_p);
+    take_number(s, "penalty_repeat", "--repeat-penalty", 1e-3f, 1e3f, &p.repeat_penalty);
+    int status = gguf_get_u32(&s->gguf, "general.sampling.top_k", &top_k, &s->err);
+    if (status > 0 && !options_given(s->o, "--top-k") && top_k < OPTIONS_MOST) {
+        p.top_k = (int)top_k;
+    }
+    return p;
 }
 
 static int open_chat(struct chat *c) {
     struct session *s = c->s;
     const struct options *o = s->o;
-    if (o->prompt || o->prompt_file || o->ids || o->logits) {
-        return USAGE("--chat reads messages from standard input: -p, -f, --ids and --logits have "
-                     "no place there");
-    }
-    if (o->chat_template && !(c->format = chat_find(o->chat_template))) {
-        char names[1024];
-        chat_names(names, sizeof names);
-        return USAGE("--template: \"%s\" is none of %s", o->chat_template, names);
-    }
+    if (o->ids || o->logits) return USAGE("--ids and --logits have no place in --chat");
     int status = open_model(s);
     if (status == 0) status = open_tokenizer(s, false); // messages are short
-    if (status == 0 && !c->format) status = choose_format(c);
+    if (status == 0) status = conversation_open(&c->conversation);
+    if (status == 0) status = choose_template(c);
     if (status == 0) status = open_transformer(s, default_context(s));
-    if (status == 0) status = open_sampler(s);
-    if (status == 0 && !(c->line = malloc(MAX_MESSAGE))) status = FAIL("out of memory");
-    if (status == 0 && o->system) status = set_system(c, o->system);
+    struct sampler_params sampling = {0};
+    if (status == 0) sampling = choose_sampling(s);
+    if (status == 0) status = open_sampler(s, &sampling);
+    if (status == 0 && o->system) status = do_system(c, o->system) > 0 ? EXIT_FAILED : 0;
     c->n_gen = options_given(o, "-n") ? o->n_gen : -1;
     s->load_s = now() - s->start;
     return status;
 }
 
+/* -p or -f: one question. */
+static int answer_once(struct chat *c) {
+    struct session *s = c->s;
+    char *text = NULL;
+    size_t len = 0;
+    int status = s->o->prompt ? 0 : read_file(s, s->o->prompt_file, &text, &len);
+    struct gguf_str asked = {s->o->prompt, s->o->prompt ? strlen(s->o->prompt) : 0};
+    if (!s->o->prompt) asked = as_typed(s, (struct gguf_str){text ? text : "", len});
+    struct text question = {asked.data, asked.len};
+    if (status == 0) {
+        status = conversation_add(&c->conversation, "user", question, NULL, (struct text){0});
+    }
+    free(text);
+    if (status == 0) status = answer(c);
+    if (status == 0 && !s->o->quiet) print_stats(s);
+    return status;
+}
+
+static void greet(struct chat *c) {
+    const struct session *s = c->s;
+    signal(SIGTERM, SIG_DFL); // between messages nobody looks at s->stop
+    if (s->o->quiet) return;
+    const char *slash = strrchr(s->o->model, '/');
+    fprintf(stderr, "%s\ntemplate %s, context %d\n/help tells more, Ctrl-D leaves\n",
+            slash ? slash + 1 : s->o->model, c->template.name, s->n_ctx);
+}
+
 int run_chat(struct session *s) {
-    struct chat c = {.s = s, .terminal = isatty(STDIN_FILENO)};
+    struct chat c = {.s = s};
+    bool once = s->o->prompt || s->o->prompt_file;
+    bool terminal = !once && isatty(STDIN_FILENO);
     sigaction(SIGINT, NULL, &c.on_interrupt);
     int status = open_chat(&c);
-    if (status == 0 && c.terminal) {
-        signal(SIGTERM, SIG_DFL); // between messages nobody looks at s->stop
-        if (!s->o->quiet) {
-            fprintf(stderr, "%s, format %s, context %d; /help tells more, Ctrl-D leaves\n",
-                    s->o->model, chat_name(c.format), s->n_ctx);
-        }
-    }
-    if (status == 0) status = converse(&c);
+    if (status == 0 && terminal) greet(&c);
+    typed_open(&c.typed, status == 0 && terminal);
+    if (status == 0) status = once ? answer_once(&c) : converse(&c);
     if (status == 0 && s->o->json && s->tokens.n > 0) print_json(s);
-    while (c.n_messages > 0) drop_message(&c);
-    free(c.messages);
-    free(c.line);
+    typed_close(&c.typed);
+    close_template(&c.template);
+    conversation_close(&c.conversation);
     return status;
 }

@@ -4,13 +4,15 @@
 
 #include "../hash.h"
 #include "stats.h"
+#include "thoughts.h"
 
 int run_prompt(struct session *s, const float **logits) {
     double start = now();
     bool each = s->logits_file || s->o->verify; // token's logits are wanted, not the last's alone
     s->n_reused = (size_t)n_past(s);
     for (size_t done = s->n_reused; done < s->n_prompt;) {
-        size_t left = s->n_prompt - done;
+        if (done == s->n_stable) remember_place(s);
+        size_t left = (done < s->n_stable ? s->n_stable : s->n_prompt) - done;
         int n = left < (size_t)s->n_batch ? (int)left : s->n_batch;
         int status = forward(s, s->tokens.ids + done, n);
         done += (size_t)n;
@@ -20,7 +22,8 @@ int run_prompt(struct session *s, const float **logits) {
         if (status) return status;
         show_progress(start, "reading the prompt:", done, s->n_prompt);
     }
-    s->prompt_s = now() - start;
+    s->prompt_s += now() - start;
+    s->n_read += s->n_prompt - s->n_reused;
     remember_place(s);
     note_memory(s);
     return 0;
@@ -29,7 +32,9 @@ int run_prompt(struct session *s, const float **logits) {
 int print_token(struct session *s, struct token_stream *stream, int32_t id) {
     struct gguf_str out[2];
     if (!s->tokenizer) return 0;
-    token_stream_next(stream, piece_of(s, id, false), out);
+    // Thoughts that end in a control token would run into the answer.
+    bool shown = s->o->chat && is_thought_mark(piece_of(s, id, true));
+    token_stream_next(stream, piece_of(s, id, shown), out);
     int status = out[0].len ? print(out[0]) : 0;
     return status == 0 && out[1].len ? print(out[1]) : status;
 }
@@ -49,12 +54,16 @@ int generate(struct session *s, int n_gen, struct token_stream *stream, const fl
     int status = 0;
     size_t row = (size_t)s->model.n_vocab * sizeof *logits;
     s->context_full = false;
-    s->logits_hash = fnv1a(FNV_START, logits, n_gen == 0 ? row : 0);
+    if (s->tokens.n == s->n_prompt) { // otherwise an answer goes on
+        s->gen_s = 0;
+        s->logits_hash = fnv1a(FNV_START, logits, n_gen == 0 ? row : 0);
+    }
     for (int n = 0; status == 0 && (n_gen < 0 || n < n_gen); n++) {
         s->logits_hash = fnv1a(s->logits_hash, logits, row);
         int32_t id = sampler_pick(s->sampler, logits, s->tokens.ids, s->tokens.n);
         assert(id >= 0); // logits_of gives none that the sampler refuses
         if (s->tokenizer && tokenizer_is_eog(s->tokenizer, id)) break;
+        if (s->ends_turn && id == s->end_of_turn) break;
         s->tokens.ids[s->tokens.n++] = id;
         status = print_token(s, stream, id);
         if (status == 0) status = flush();
@@ -65,7 +74,7 @@ int generate(struct session *s, int n_gen, struct token_stream *stream, const fl
         status = stop_asked(s) ? interrupted(s) : forward(s, &id, 1);
         if (status == 0) status = logits_of(s, 0, &logits);
     }
-    s->gen_s = now() - start;
+    s->gen_s += now() - start;
     note_memory(s);
     return status;
 }

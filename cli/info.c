@@ -4,10 +4,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "../chat.h"
 #include "../quant.h"
-#include "../utf8.h"
 #include "modes.h"
+#include "template.h"
 
 /* One value in the list of metadata is at most so many bytes. */
 #define MAX_SHOWN 60
@@ -23,35 +22,7 @@ struct info {
     uint64_t bytes_of_type[GGML_N_TYPES + 1], params_of_type[GGML_N_TYPES + 1];
 };
 
-/* ---- hostile text ---------------------------------------------------------------------------- */
-
-/* How many bytes the character at p has, if a terminal shows it; 0 if a terminal would obey it
- * (control characters, turns of the writing direction), and for malformed sequences. */
-static size_t shown_bytes(const char *p, size_t n) {
-    // by length: the least character that is not overlong, nor a control (up to U+001f, U+009f)
-    static const uint32_t least[] = {0, 0x20, 0xa0, 0x800, 0x10000};
-    size_t len;
-    uint32_t cp = utf8_decode(p, n, &len);
-    if (len == 1 && cp >= 0x7f) return 0; // DEL, or malformed
-    bool turns = (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
-    return cp < least[len] || turns ? 0 : len;
-}
-
-/* Prints at most max bytes: characters whole, what is none as \xNN. */
-static void put_text(struct gguf_str text, size_t max) {
-    size_t i = 0;
-    for (size_t n; i < text.len && i < max; i += n ? n : 1) {
-        n = shown_bytes(text.data + i, text.len - i);
-        if (n > 0) {
-            fwrite(text.data + i, 1, n, stdout);
-        } else if (text.data[i] == '\n') {
-            fputs("\\n", stdout);
-        } else {
-            printf("\\x%02x", (unsigned)(unsigned char)text.data[i]);
-        }
-    }
-    if (i < text.len) printf("... (%zu bytes)", text.len);
-}
+/* ---- texts and numbers ----------------------------------------------------------------------- */
 
 static void put_quoted(struct gguf_str text) {
     putchar('"');
@@ -362,15 +333,20 @@ static void describe_vocabulary(const struct info *in) {
 
 static void describe_chat(const struct info *in) {
     label("chat template");
-    struct gguf_str template_text = find_string(in, "tokenizer.chat_template");
-    const struct chat_format *f = chat_detect(template_text.data, template_text.len);
-    if (f) {
-        printf("%s\n", chat_name(f));
-    } else if (template_text.len) {
-        printf("%zu bytes, not recognised\n", template_text.len);
-    } else {
-        printf("none\n");
+    struct error err;
+    struct gguf_str text = find_string(in, "tokenizer.chat_template");
+    const struct chat_format *named = format_named(text);
+    const struct chat_format *f = named ? named : chat_detect(text.data, text.len);
+    if (text.len == 0 || named) {
+        printf("%s\n", named ? chat_name(named) : "none");
+        return;
     }
+    printf("its own, %zu bytes", text.len);
+    if (f) printf(", resembles %s", chat_name(f));
+    struct jinja *program = jinja_open(text.data, text.len, &err);
+    if (!program) printf(", cannot be read: %s", err.text);
+    jinja_close(program);
+    printf("\n");
 }
 
 /* ---- types ----------------------------------------------------------------------------------- */

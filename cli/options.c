@@ -26,10 +26,11 @@ const char options_help[] =
     "           --ignore-key NAME    run although nobody knows what this key of the file means\n"
     "output     --logits FILE    float32 logits, a row after every token of prompt and text\n"
     "           --json           statistics as one JSON line    -q  the text alone\n"
-    "instead    --chat           a conversation [--system TEXT] [--template NAME]\n"
+    "instead    --chat           a conversation; with -p TEXT one question  [--system TEXT]\n"
+    "                            [--think on|off] [--template NAME, list: which there are]\n"
+    "                            [--template-file FILE] [--date DATE] [--allow-special]\n"
     "           --render FILE    the prompt that a conversation in JSON becomes (--tokens: its "
     "ids)\n"
-    "                            [--template-file FILE] [--date DATE] [--allow-special]\n"
     "           --tokens         print the prompt's token ids\n"
     "           --info           say what the file is, what it needs, whether it runs\n"
     "           --plan           the steps that the model is made of\n"
@@ -53,6 +54,7 @@ enum kind {
     KV,     // bool: whether it is f32
     ACT,    // nothing: only 32 is built
     ISA,    // const struct isa *
+    THINK,  // enum think
 };
 
 struct option {
@@ -93,6 +95,7 @@ static const struct option table[] = {
     {"--keep-newline", FLAG, AT(bool, keep_newline), 0, 0, NULL},
     {"--system", TEXT, AT(const char *, system), 0, 0, NULL},
     {"--template", TEXT, AT(const char *, chat_template), 0, 0, NULL},
+    {"--think", THINK, AT(enum think, think), 0, 0, "on or off"},
     {"--ignore-key", TEXTS, AT(struct option_texts, ignored_keys), 0, 0, "at most 32 of these"},
     {"-r", COUNT, AT(int, n_reps), 1, OPTIONS_MOST, "a whole number from 1 on"},
     {"-n", COUNT, AT(int, n_gen), -1, OPTIONS_MOST, "a whole number from -1 on"},
@@ -175,6 +178,9 @@ static bool set_option(struct options *o, const struct option *option, const cha
     case KV:
         *(bool *)to = strcmp(value, "f32") == 0;
         return *(bool *)to || strcmp(value, "f16") == 0;
+    case THINK:
+        *(enum think *)to = strcmp(value, "on") == 0 ? THINK_ON : THINK_OFF;
+        return strcmp(value, "on") == 0 || strcmp(value, "off") == 0;
     case ACT:
         return strcmp(value, "32") == 0;
     case ISA: {

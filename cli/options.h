@@ -17,6 +17,7 @@ struct option_texts {
 struct options {
     const char *model, *prompt, *prompt_file, *ids, *logits, *perplexity, *system, *chat_template;
     const char *render, *template_file, *date;
+    enum think { THINK_AS_IT_LIKES, THINK_ON, THINK_OFF } think;
     int n_gen;     // -1: until the end
     int n_ctx;     // 0: not given
     int n_threads; // 0: not given

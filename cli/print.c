@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../utf8.h"
+
 static const char *program = "run";
 
 void messages_from(const char *name) {
@@ -50,6 +52,33 @@ int print(struct gguf_str text) {
 int flush(void) {
     errno = 0; // and so it stays where the buffer could be written, but not what was in it before
     return fflush(stdout) == 0 && !ferror(stdout) ? 0 : write_failed("standard output");
+}
+
+/* How many bytes the character at p has, if a terminal shows it; 0 if a terminal would obey it
+ * (control characters, turns of the writing direction), and for malformed sequences. */
+static size_t shown_bytes(const char *p, size_t n) {
+    // by length: the least character that is not overlong, nor a control (up to U+001f, U+009f)
+    static const uint32_t least[] = {0, 0x20, 0xa0, 0x800, 0x10000};
+    size_t len;
+    uint32_t cp = utf8_decode(p, n, &len);
+    if (len == 1 && cp >= 0x7f) return 0; // DEL, or malformed
+    bool turns = (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
+    return cp < least[len] || turns ? 0 : len;
+}
+
+void put_text(struct gguf_str text, size_t max) {
+    size_t i = 0;
+    for (size_t n; i < text.len && i < max; i += n ? n : 1) {
+        n = shown_bytes(text.data + i, text.len - i);
+        if (n > 0) {
+            fwrite(text.data + i, 1, n, stdout);
+        } else if (text.data[i] == '\n') {
+            fputs("\\n", stdout);
+        } else {
+            printf("\\x%02x", (unsigned)(unsigned char)text.data[i]);
+        }
+    }
+    if (i < text.len) printf("... (%zu bytes)", text.len);
 }
 
 double now(void) {

@@ -28,6 +28,10 @@ int flush(void);
  * went away, and gives EXIT_FAILED. */
 int write_failed(const char *name);
 
+/* A text of a stranger's on standard output, at most max bytes of it: characters that a terminal
+ * shows as they are, what it would obey and what is malformed as \xNN, a newline as \n. */
+void put_text(struct gguf_str text, size_t max);
+
 double now(void); // seconds, monotonic
 
 /* On a terminal, what takes over two seconds shows where it is. */

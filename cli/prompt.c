@@ -31,6 +31,8 @@ static int read_all(struct session *s, FILE *f, const char *name, char **text, s
 }
 
 int read_file(struct session *s, const char *path, char **text, size_t *len) {
+    *text = NULL;
+    *len = 0;
     if (strcmp(path, "-") == 0) return read_all(s, stdin, "standard input", text, len);
     FILE *f = fopen(path, "rb");
     if (!f) return FAIL("%s: %s", path, strerror(errno));
@@ -66,9 +68,7 @@ int parse_ids(const char *text, int n_vocab, struct token_list *ids, struct erro
     return 0;
 }
 
-/* A text from a file is taken as somebody would have typed it: without what editors put around it.
- * Ids are asked of the bytes as they are. */
-static struct gguf_str typed(const struct session *s, struct gguf_str text) {
+struct gguf_str as_typed(const struct session *s, struct gguf_str text) {
     if (s->o->tokens) return text;
     if (text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
         say("the byte order mark in front of the prompt is left out");
@@ -109,7 +109,7 @@ int read_prompt(struct session *s) {
         status = read_all(s, stdin, "standard input", &text, &len);
     }
     struct gguf_str from = {o->prompt, o->prompt ? strlen(o->prompt) : 0};
-    if (!o->prompt && status == 0) from = typed(s, (struct gguf_str){text ? text : "", len});
+    if (!o->prompt && status == 0) from = as_typed(s, (struct gguf_str){text ? text : "", len});
     if (status == 0 &&
         tokenizer_encode(s->tokenizer, from.data, from.len, true, true, &s->tokens, &s->err) < 0) {
         status = failed(s, NULL);

@@ -4,8 +4,12 @@
 
 #include "session.h"
 
-/* The whole file, malloc'ed; any bytes. */
+/* The whole file, malloc'ed or NULL, on failure too; any bytes. */
 int read_file(struct session *s, const char *path, char **text, size_t *len);
+
+/* A text from a file as somebody would have typed it: without what editors put around it, a byte
+ * order mark and the last newline. Ids (--tokens) are asked of the bytes as they are. */
+struct gguf_str as_typed(const struct session *s, struct gguf_str text);
 
 /* Appends "1 5 7" or "1,5,7", each from 0 to n_vocab - 1. 0, or -1 and err: KQ_BAD_ARGUMENT if the
  * text is wrong, KQ_NO_MEMORY. */

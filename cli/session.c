@@ -138,14 +138,15 @@ const char *more_context(const struct session *s) {
                                   : "-c N makes room for more";
 }
 
-int open_sampler(struct session *s) {
-    struct sampler_params p = s->o->sampling;
+int open_sampler(struct session *s, const struct sampler_params *params) {
+    struct sampler_params p = *params;
     if (!options_given(s->o, "-s") && p.temp > 0) { // random; the statistics repeat it
         struct timespec t;
         clock_gettime(CLOCK_REALTIME, &t);
         p.seed = (fnv1a(FNV_START, &t, sizeof t) ^ (uint64_t)getpid()) % 4294967296u;
     }
     s->seed = p.seed;
+    s->sampling = p;
     s->sampler = sampler_open(&p, s->model.n_vocab, &s->err);
     return s->sampler ? 0 : failed(s, NULL);
 }

@@ -28,14 +28,20 @@ struct session {
     struct threads *threads;
     struct engine main, reference; // reference: for --verify alone
     struct sampler *sampler;
-    uint64_t seed;             // the sampler's
-    int n_ctx, n_batch;        // the transformer's
-    int n_ctx_asked;           // for longrope (seq.h); 0: n_ctx
-    struct token_list tokens;  // prompt, then what was generated
-    size_t n_prompt, n_reused; // n_reused of the prompt were in the cache before it was read
-    bool context_full;         // and so generation ended
+    struct sampler_params sampling; // its parameters
+    uint64_t seed;                  // the sampler's
+    int n_ctx, n_batch;             // the transformer's
+    int n_ctx_asked;                // for longrope (seq.h); 0: n_ctx
+    struct token_list tokens;       // prompt, then what was generated
+    size_t n_prompt, n_reused;      // n_reused of the prompt were in the cache before it was read
+    size_t n_read;                  // tokens read in prompt_s
+    size_t n_stable;                // of the prompt: so many are likely to begin the next one, too
+    bool ends_turn;                 // a conversation's turns end with a token of their own,
+    int32_t end_of_turn;            // this one
+    bool context_full;              // and so generation ended
     FILE *logits_file;
     uint64_t logits_hash;
+    char date[24];  // that a template was told, "" if it did not ask
     char where[32]; // in front of what is said of a pass that failed, may be empty
     double start, load_s, prompt_s, gen_s;
     size_t anon_bytes; // largest seen
@@ -61,7 +67,8 @@ int open_transformer(struct session *s, int n_ctx);
 
 /* What to do about a context that is full: part of a message. */
 const char *more_context(const struct session *s);
-int open_sampler(struct session *s); // chooses a seed if none was given
+/* Chooses a seed if none was given. */
+int open_sampler(struct session *s, const struct sampler_params *params);
 void close_session(struct session *s);
 
 /* open_model's work behind the file for a caller that goes on without one: -1 and err. */

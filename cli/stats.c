@@ -17,7 +17,7 @@ struct stats {
 
 static struct stats collect(const struct session *s) {
     struct stats st = {.n_gen = s->tokens.n - s->n_prompt};
-    st.prompt_rate = s->prompt_s > 0 ? (double)(s->n_prompt - s->n_reused) / s->prompt_s : 0;
+    st.prompt_rate = s->prompt_s > 0 ? (double)s->n_read / s->prompt_s : 0;
     st.gen_rate = s->gen_s > 0 ? (double)st.n_gen / s->gen_s : 0;
     st.kv_bytes = seq_used_bytes(s->main.seq, n_past(s));
     st.scratch_bytes = transformer_scratch_bytes(s->main.transformer);
@@ -34,11 +34,26 @@ void print_json(const struct session *s) {
             "{\"prompt_tokens\": %zu, \"prompt_tok_s\": %.2f, \"gen_tokens\": %zu, "
             "\"gen_tok_s\": %.2f, \"load_s\": %.4f, \"mapped_bytes\": %zu, \"kv_bytes\": %zu, "
             "\"scratch_bytes\": %zu, \"peak_anon_bytes\": %zu, \"isa\": \"%s\", \"threads\": %d, "
-            "\"seed\": %llu, \"logits_hash\": \"%016llx\"}\n",
+            "\"seed\": %llu, %s%s%s\"logits_hash\": \"%016llx\"}\n",
             s->n_prompt, st.prompt_rate, st.n_gen, st.gen_rate, s->load_s, s->gguf.mapped_bytes,
             st.kv_bytes, st.scratch_bytes, st.peak_anon_bytes, s->o->isa->name,
-            threads_count(s->threads), (unsigned long long)s->seed,
-            (unsigned long long)s->logits_hash);
+            threads_count(s->threads), (unsigned long long)s->seed, *s->date ? "\"date\": \"" : "",
+            s->date, *s->date ? "\", " : "", (unsigned long long)s->logits_hash);
+}
+
+static void print_sampling(const struct sampler_params *p) {
+    if (!(p->temp > 0)) {
+        fputs("sampling   temp 0: the likeliest token\n", stderr);
+        return;
+    }
+    fprintf(stderr, "sampling   temp %g", (double)p->temp);
+    if (p->top_k > 0) fprintf(stderr, ", top-k %d", p->top_k);
+    if (p->top_p < 1) fprintf(stderr, ", top-p %g", (double)p->top_p);
+    if (p->min_p > 0) fprintf(stderr, ", min-p %g", (double)p->min_p);
+    if (p->repeat_penalty < 1 || p->repeat_penalty > 1) {
+        fprintf(stderr, ", repeat-penalty %g", (double)p->repeat_penalty);
+    }
+    fputc('\n', stderr);
 }
 
 void print_stats(const struct session *s) {
@@ -51,11 +66,13 @@ void print_stats(const struct session *s) {
     fprintf(stderr, "\nloaded in  %6.0f ms; %s, %d threads%s; logits %016llx", 1e3 * s->load_s,
             s->o->isa->name, threads_count(s->threads), s->o->reference ? ", reference" : "",
             (unsigned long long)s->logits_hash);
-    if (s->o->sampling.temp > 0) fprintf(stderr, "; seed %llu", (unsigned long long)s->seed);
+    if (s->sampling.temp > 0) fprintf(stderr, "; seed %llu", (unsigned long long)s->seed);
     fprintf(stderr,
             "\nmemory     %.1f MB mapped file, %.1f MB cache, %.1f MB buffers, %.1f MB own peak\n",
             (double)s->gguf.mapped_bytes / mb, (double)st.kv_bytes / mb,
             (double)st.scratch_bytes / mb, (double)st.peak_anon_bytes / mb);
+    if (s->o->chat) print_sampling(&s->sampling);
+    if (*s->date) fprintf(stderr, "date       %s\n", s->date);
     for (size_t i = 0; i < s->o->ignored_keys.n; i++) {
         fprintf(stderr, "ignored    key %s\n", s->o->ignored_keys.text[i]);
     }

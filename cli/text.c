@@ -82,10 +82,17 @@ static int open_text(struct session *s) {
     if (status == 0) status = read_prompt(s);
     if (status == 0) status = open_transformer(s, default_context(s));
     if (status == 0) status = check_prompt(s);
-    if (status == 0) status = open_sampler(s);
+    if (status == 0) status = open_sampler(s, &s->o->sampling);
     if (status == 0) status = open_logits_file(s);
     s->load_s = now() - s->start;
     return status;
+}
+
+/* Who asks an instruct model a question and gets its continuation should know why. */
+static void point_to_chat(const struct session *s) {
+    if (s->o->quiet || !(s->o->prompt || s->o->prompt_file) || !isatty(STDERR_FILENO)) return;
+    if (!gguf_find(&s->gguf, "tokenizer.chat_template")) return;
+    say("this continues the text; --chat -p TEXT asks the model (it has a chat template)");
 }
 
 int run_text(struct session *s) {
@@ -94,6 +101,7 @@ int run_text(struct session *s) {
     struct token_stream stream = {0};
     int status = open_text(s);
     if (status) return status;
+    point_to_chat(s);
     if (s->tokenizer) token_stream_begin(&stream, s->tokenizer, !o->quiet);
     for (size_t i = 0; status == 0 && !o->quiet && i < s->n_prompt; i++) {
         status = print_token(s, &stream, s->tokens.ids[i]);

@@ -15,8 +15,8 @@ test/*
 run quantize
 cli/text cli/chat cli/render cli/families cli/info cli/bench cli/perplexity
 cli/modes
-cli/generate
-cli/stats cli/prompt
+cli/template cli/conversation cli/generate
+cli/stats cli/prompt cli/thoughts cli/typed
 cli/session
 cli/options
 cli/print cli/memory

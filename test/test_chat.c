@@ -3,18 +3,11 @@
 #include "chat.h"
 #include "test.h"
 
-#include <sys/resource.h>
-
-#ifndef __has_feature // gcc before 14
-#define __has_feature(name) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
-    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
 #define COUNT(array) (sizeof(array) / sizeof *(array))
+
+struct chat_message {
+    const char *role, *content;
+};
 
 /* Unknown roles, empty and untrimmed contents, a second system message. */
 static const struct chat_message alone[] = {{"user", "Hi"}};
@@ -523,20 +516,87 @@ static const struct {
      "<|start_of_role|>assistant<|end_of_role|>"},
 };
 
+static struct list *list_of(struct arena *a, const struct chat_message *messages, size_t n) {
+    struct value list = value_list(a, V_LIST);
+    for (size_t i = 0; i < n && list.type == V_LIST; i++) {
+        struct value m = value_dict(a);
+        const char *role = messages[i].role, *content = messages[i].content;
+        dict_set_text(a, m.u.dict, "role", value_text(a, role));
+        dict_set_text(a, m.u.dict, "content",
+                      value_str(str_new(a, content, strlen(content), true)));
+        list_add(a, list.u.list, m);
+    }
+    return list.u.list;
+}
+
+/* Also: what is marked as input are the contents alone, whole but for white space. */
 static void check_text(const char *name, const struct chat_message *messages, size_t n,
                        bool add_assistant, const char *want, size_t want_len) {
     struct error err = {KQ_OK, ""};
-    char *text = NULL;
+    struct arena a;
+    const struct str *text;
     const struct chat_format *f = chat_find(name);
     CHECK(f && strcmp(chat_name(f), name) == 0, "no format %s", name);
     if (!f) return;
-    int status = chat_render(f, messages, n, add_assistant, &text, &err);
+    arena_init(&a, 1 << 20);
+    int status = chat_render(f, &a, list_of(&a, messages, n), add_assistant, &text, &err);
     CHECK(status == 0, "%s: %s", name, err.text);
-    if (status != 0) return;
-    CHECK(strlen(text) == want_len && memcmp(text, want, want_len) == 0,
-          "%s, %zu messages, answer %d\n  got      \"%s\"\n  expected \"%.*s\"", name, n,
-          add_assistant, text, (int)want_len, want);
-    free(text);
+    if (status == 0) {
+        CHECK(text->len == want_len && memcmp(text->data, want, want_len) == 0,
+              "%s, %zu messages, answer %d\n  got      \"%.*s\"\n  expected \"%.*s\"", name, n,
+              add_assistant, (int)text->len, text->data, (int)want_len, want);
+    }
+    arena_free(&a);
+}
+
+/* Every byte of a content is input, every other byte the format's. */
+static void test_marks(void) {
+    static const struct chat_message said[] = {
+        {"system", " \a\a "}, {"user", "\a<s>\a"}, {"assistant", "\a"}, {"user", "\a\a"}};
+    for (size_t i = 0; i < COUNT(expected); i++) {
+        struct error err = {KQ_OK, ""};
+        struct arena a;
+        const struct str *text;
+        size_t n_bells = 0;
+        arena_init(&a, 1 << 20);
+        struct list *messages = list_of(&a, said, COUNT(said));
+        int status = chat_render(chat_find(expected[i].name), &a, messages, true, &text, &err);
+        for (size_t k = 0; status == 0 && k < text->len; k++) {
+            bool bell = text->data[k] == '\a';
+            bool inside = bell || (k > 0 && k + 1 < text->len && str_is_input(text, k - 1) &&
+                                   str_is_input(text, k + 1));
+            n_bells += bell;
+            CHECK(str_is_input(text, k) ? inside || text->data[k] == ' ' : !bell,
+                  "%s, byte %zu of \"%.*s\"", expected[i].name, k, (int)text->len, text->data);
+        }
+        CHECK(n_bells >= 5, "%s: %zu bells", expected[i].name, n_bells);
+        arena_free(&a);
+    }
+}
+
+/* Contents that are lists of parts, or none. */
+static void test_parts(void) {
+    struct error err = {KQ_OK, ""};
+    struct arena a;
+    const struct str *text;
+    arena_init(&a, 1 << 20);
+    struct list *messages = list_of(&a, alone, 1);
+    struct value parts = value_list(&a, V_LIST), part = value_dict(&a), image = value_dict(&a);
+    dict_set_text(&a, part.u.dict, "text", value_text(&a, "one "));
+    dict_set_text(&a, image.u.dict, "image", value_text(&a, "no"));
+    list_add(&a, parts.u.list, part);
+    list_add(&a, parts.u.list, image);
+    list_add(&a, parts.u.list, value_text(&a, "two"));
+    struct dict *message = messages->items[0].u.dict;
+    dict_set_text(&a, message, "content", parts);
+    CHECK(chat_render(chat_find("chatml"), &a, messages, false, &text, &err) == 0 &&
+              str_is(text, "<|im_start|>user\none two<|im_end|>\n"),
+          "\"%.*s\"", (int)text->len, text->data);
+    dict_set_text(&a, message, "content", value_none());
+    CHECK(chat_render(chat_find("chatml"), &a, messages, false, &text, &err) == 0 &&
+              str_is(text, "<|im_start|>user\n<|im_end|>\n"),
+          "\"%.*s\"", (int)text->len, text->data);
+    arena_free(&a);
 }
 
 static void test_render(void) {
@@ -602,39 +662,25 @@ static void test_names(void) {
     }
 }
 
-/* Where the system can be told to refuse memory: not under sanitizers and emulators. */
 static void test_out_of_memory(void) {
-#if !SANITIZED
-    enum { N = 64, LEN = 1 << 20 };
-    char *content = malloc(LEN + 1);
-    struct chat_message messages[N];
-    struct rlimit old, none = {0, 0};
-    if (!content || getrlimit(RLIMIT_AS, &old) != 0) exit(1);
-    memset(content, 'x', LEN);
-    content[LEN] = '\0';
-    for (int i = 0; i < N; i++) messages[i] = (struct chat_message){"user", content};
-    none.rlim_max = old.rlim_max;
-    setrlimit(RLIMIT_AS, &none);
-    void *volatile probe = malloc((size_t)N * LEN);
-    bool refuses = probe == NULL;
-    free(probe);
+    static const struct chat_message long_one[] = {
+        {"user", "Once upon a time, and a time, and a time"}};
     struct error err = {KQ_OK, ""};
-    char *text = content;
-    int status = chat_render(chat_find("chatml"), messages, N, true, &text, &err);
-    setrlimit(RLIMIT_AS, &old);
-    if (refuses) {
-        CHECK(status == -1 && !text, "status %d", status);
-        CHECK(strstr(err.text, "memory"), "\"%s\"", err.text);
-    } else {
-        printf("SKIP out of memory: no limit is kept here\n");
-    }
-    free(text);
-    free(content);
-#endif
+    struct arena messages, small;
+    const struct str *text;
+    arena_init(&messages, 1 << 20);
+    arena_init(&small, 64);
+    struct list *list = list_of(&messages, long_one, 1);
+    int status = chat_render(chat_find("chatml"), &small, list, true, &text, &err);
+    CHECK(status == -1 && !text && err.status == KQ_NO_MEMORY, "status %d", status);
+    arena_free(&small);
+    arena_free(&messages);
 }
 
 int main(void) {
     test_render();
+    test_marks();
+    test_parts();
     test_detect();
     test_names();
     test_out_of_memory();

@@ -173,7 +173,14 @@ static void test_run(void) {
     fail_each_call(RUN, "tokens", ARGUMENTS("model.gguf", "--tokens", "-p", "abba"));
     fail_each_call(RUN, "info", ARGUMENTS(MODEL, "--info"));
     fail_each_call(RUN, "chat",
-                   ARGUMENTS(MODEL, "--chat", "--template", "llama2", "-n", "2", "--system", "a"));
+                   ARGUMENTS(MODEL, "--chat", "--template", "llama2", "--temp", "0", "-n", "2",
+                             "--system", "a"));
+    fail_each_call(RUN, "one question",
+                   ARGUMENTS(MODEL, "--chat", "--template-file", "template", "-n", "2", "--temp",
+                             "0", "-p", "ab"));
+    fail_each_call(
+        RUN, "render",
+        ARGUMENTS("model.gguf", "--template-file", "template", "--render", "talk", "--tokens"));
     fail_each_call(RUN, "version", ARGUMENTS("--version"));
     fail_each_call(RUN, "help", ARGUMENTS("--help"));
     fail_each_call(RUN, "perplexity", ARGUMENTS(MODEL, "--perplexity", "text", "-c", "8"));
@@ -198,8 +205,8 @@ static void test_shrinking_model(void) {
         if (dup2(to[0], STDIN_FILENO) < 0 || dup2(from[1], STDOUT_FILENO) < 0) _exit(126);
         close(to[1]);
         alarm(100);
-        execv(programs[RUN], ARGUMENTS("shrinking.gguf", "--chat", "--template", "llama2", "-q",
-                                       "-n", "1", "-t", "1"));
+        execv(programs[RUN], ARGUMENTS("shrinking.gguf", "--chat", "--template", "llama2", "--temp",
+                                       "0", "-q", "-n", "1", "-t", "1"));
         _exit(127);
     }
     close(from[1]);
@@ -284,6 +291,8 @@ int main(int argc, char **argv) {
         build_write(&b, "model.gguf");
         build_free(&b);
         write_split();
+        write_text("template", "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}");
+        write_text("talk", "{\"messages\": [{\"role\": \"user\", \"content\": \"ab</s>\"}]}");
         write_text("text", "abba abba ab ab ba ba ab\n");
         test_run();
         test_quantize();

@@ -1,5 +1,5 @@
 #!/bin/sh
-# --info, --bench, --perplexity and --chat from the outside.
+# --info, --bench and --perplexity from the outside.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . test/lib.sh
@@ -77,9 +77,12 @@ with_template() {
 with_template "{{ '<|im_start|>' }}" >"$tmp/chatml.gguf"
 with_template "{{ message }}" >"$tmp/unknown.gguf"
 run 0 "$tmp/chatml.gguf" --info
-says "info: template" "chat template  chatml" out
+says "info: template" "chat template  its own, 21 bytes, resembles chatml" out
 run 0 "$tmp/unknown.gguf" --info
-says "info: template" "chat template  21 bytes, not recognised" out
+says "info: template" "chat template  its own, 21 bytes" out
+with_template "{{ % }}" >"$tmp/broken.gguf"
+run 0 "$tmp/broken.gguf" --info
+says "info: template" "chat template  its own, 21 bytes, cannot be read: template, line 1, column 4" out
 
 escape=$(printf '\033')
 control=$(printf '\302\233') # U+009B, a terminal's other escape
@@ -189,116 +192,5 @@ run 0 $models/llama.gguf --perplexity "$tmp/text" -c 64 --json -q
 says "perplexity: --json" '{"perplexity": '
 head -c 2000 demo/heldout.txt >"$tmp/text"
 same_perplexity demo/tales-Q5_K_M.gguf 128 "$tmp/text" 4096
-
-# ---- chat -----------------------------------------------------------------------------------------
-
-# chat MODEL FORMAT INPUT OPTIONS...: the answers in $tmp/out
-chat() {
-    chat_model=$1
-    chat_format=$2
-    printf '%b' "$3" >"$tmp/in"
-    shift 3
-    limit "$RUN" "$chat_model" --chat --template "$chat_format" -q --json "$@" \
-        <"$tmp/in" >"$tmp/out" 2>"$tmp/err"
-    is "chat with $chat_model: status" 0 $?
-}
-
-# one_shot MODEL N: what follows $tmp/prompt is added to it, and to $tmp/answers with a newline.
-one_shot() {
-    run 0 "$1" -q --json --keep-newline -f "$tmp/prompt" -n "$2"
-    cp "$tmp/out" "$tmp/answer"
-    cp "$tmp/err" "$tmp/one_shot"
-    cat "$tmp/answer" >>"$tmp/answers"
-    head -c $(($(wc -c <"$tmp/answer") - 1)) "$tmp/answer" >>"$tmp/prompt"
-}
-
-hash() {
-    sed -n 's/.*logits_hash": //p' "$tmp/$1"
-}
-
-# as_one_shot WHAT: the chat gave the answers of the one-shot runs, and its last one the logits of the
-# last, bit for bit.
-as_one_shot() {
-    same "$1: answers" "$tmp/answers" "$tmp/out"
-    matches "$1: a hash" 'logits_hash' "$tmp/err"
-    is "$1: logits" "$(hash one_shot)" "$(hash err)"
-}
-
-chatml_user() { printf '<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n' "$1"; }
-
-for model in $models/qwen3.gguf $models/gemma2.gguf demo/tales-Q5_K_M.gguf; do
-    : >"$tmp/answers"
-    printf '<|im_start|>system\nBe brief.<|im_end|>\n' >"$tmp/prompt"
-    chatml_user "Who?" >>"$tmp/prompt"
-    one_shot "$model" 20
-    printf '<|im_end|>\n' >>"$tmp/prompt"
-    chatml_user "two
-lines" >>"$tmp/prompt"
-    one_shot "$model" 20
-    for batch in 3 32 256; do
-        chat "$model" chatml 'Who?\ntwo\\\nlines\n' --system "Be brief." -n 20 -b $batch
-        as_one_shot "chat: $model -b $batch"
-    done
-    # The second answer after /reset and under another system message is the first one's again.
-    chat "$model" chatml 'Me.\n/reset\n/system Be brief.\n\nWho?\n/reset\n/system\n/system Be brief.
-Who?\n/quit\nWho?\n' -n 20
-    cp "$tmp/out" "$tmp/both"
-    chat "$model" chatml 'Me.\n' -n 20
-    cp "$tmp/out" "$tmp/answers"
-    chat "$model" chatml 'Who?\n' -n 20 --system "Be brief."
-    cat "$tmp/out" "$tmp/out" >>"$tmp/answers"
-    same "chat: $model: commands" "$tmp/answers" "$tmp/both"
-done
-
-# Gemma's format cuts the white space around answers, so that the cache must go back: with windows
-# of 8, further than a batch of 4, not further than one of 32.
-: >"$tmp/answers"
-printf '<start_of_turn>user\nWho<end_of_turn>\n<start_of_turn>model\n' >"$tmp/prompt"
-one_shot $models/gemma2.gguf 30
-is "chat: an answer of white space" "" "$(tr -d '\n' <"$tmp/answer")"
-printf '<start_of_turn>user\nWho<end_of_turn>\n<start_of_turn>model\n<end_of_turn>
-<start_of_turn>user\nWhat?<end_of_turn>\n<start_of_turn>model\n' >"$tmp/prompt"
-one_shot $models/gemma2.gguf 30
-for batch in 4 32; do
-    chat $models/gemma2.gguf gemma 'Who\nWhat?\n' -n 30 -b $batch
-    as_one_shot "chat: going back, -b $batch"
-done
-
-# What the cache holds of the conversation is not read again.
-chat $models/llama.gguf chatml 'a\n/stats\na\n/stats\na\n/stats\n' -n 1
-is "chat: the cache is kept" 2 "$(grep -c 'were in the cache' "$tmp/err")"
-
-# A format that begins with the text of BOS does not double it.
-: >"$tmp/answers"
-printf 'user<|role_sep|>Who<|message_sep|>available functions<|role_sep|>[]<|message_sep|>%s' \
-    'assistant<|role_sep|>' >"$tmp/prompt"
-one_shot $models/llama.gguf 10
-chat $models/llama.gguf gigachat 'Who\n' -n 10
-as_one_shot "chat: BOS"
-
-chat $models/llama.gguf chatml '/stats\n/help\n/nothing\nHi\n/stats\n' -n 5
-says "chat: /stats" "(no answer yet)"
-says "chat: /stats" "generated       5 tokens"
-says "chat: /help" "/system TEXT"
-says "chat: unknown command" "/nothing is not a command"
-chat $models/llama.gguf chatml 'Hi\n' -c 64
-says "chat: full context" "the context of 64 tokens is full: /reset"
-
-printf 'a long message\n/quit\n' >"$tmp/in"
-limit "$RUN" $models/llama.gguf --chat --template chatml -c 16 <"$tmp/in" 2>"$tmp/err" >"$tmp/out"
-is "chat: too long: status" 1 $?
-says "chat: too long" "tokens, the context holds 16: /reset"
-run 1 $models/llama.gguf --chat
-says "chat: no template" "has no chat template"
-run 1 "$tmp/unknown.gguf" --chat
-says "chat: unknown template" "is not recognised"
-chat $models/llama.gguf chatml 'Hi\n' -n 10
-cp "$tmp/out" "$tmp/answers"
-printf 'Hi\n' >"$tmp/in"
-limit "$RUN" "$tmp/chatml.gguf" --chat -n 10 -q <"$tmp/in" >"$tmp/out" 2>"$tmp/err"
-same "chat: template of the file" "$tmp/answers" "$tmp/out"
-run 2 $models/llama.gguf --chat --template nobody
-says "chat: wrong name" '"nobody" is none of phi4, '
-run 2 $models/llama.gguf --chat --template chatml -p hi
 
 finish

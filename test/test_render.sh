@@ -63,7 +63,7 @@ is "nothing is written" 0 "$(bytes "$tmp/out")"
 printf 'a\n{%% if %%}' >"$tmp/template"
 render 1
 says "a template that cannot be read" "$tmp/template: template, line 2, column 7: "
-says "a template that cannot be read" "--template-file FILE takes another"
+says "a template that cannot be read" "instead: --template NAME"
 printf '{{ messages[0].x.y }}' >"$tmp/template"
 echo '{"messages": [{}]}' >"$tmp/talk"
 render 1
@@ -76,6 +76,6 @@ run 1 $vocab --render "$tmp/nowhere"
 says "no conversation" "$tmp/nowhere: No such file"
 echo '{"messages": []}' >"$tmp/talk"
 run 1 $vocab --render "$tmp/talk"
-says "no template" "has no chat template: give one with --template-file FILE"
+says "no template" "has no chat template: choose the format"
 
 finish

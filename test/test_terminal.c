@@ -1,25 +1,28 @@
 /* --chat on a terminal: what a pipe cannot show. A message that meets a weight of NaN is forgotten,
- * the conversation goes on. The program is $RUN. */
+ * the conversation goes on; a paste is one message; an interrupted answer is kept; the terminal is
+ * left as it was. The program is $RUN. */
 #define _GNU_SOURCE // posix_openpt
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <unistd.h>
 
 #include "gguf.h"
 #include "test.h"
 
-static char dir[] = "/tmp/kq-terminal-XXXXXX", path[64], program[4096];
+static char dir[] = "/tmp/kq-terminal-XXXXXX", path[64], file[64], program[4096];
 
 /* The random model of test/data, its NaN taken out, one put into the embedding of "z". */
 static void write_model(void) {
-    static uint8_t file[1 << 18];
+    static uint8_t bytes[1 << 18];
     struct gguf g;
     struct error err;
     FILE *f = fopen("test/data/nan-weight.gguf", "rb");
-    size_t size = f ? fread(file, 1, sizeof file, f) : 0;
+    size_t size = f ? fread(bytes, 1, sizeof bytes, f) : 0;
     if (f) fclose(f);
-    if (gguf_parse(&g, file, size, &err) != 0) {
+    if (gguf_parse(&g, bytes, size, &err) != 0) {
         printf("%s\n", err.text);
         exit(1);
     }
@@ -31,7 +34,7 @@ static void write_model(void) {
     memcpy((char *)(uintptr_t)embd->data + 285 * embd->ne[0] * sizeof nan, &nan, sizeof nan);
     gguf_close(&g);
     f = fopen(path, "wb");
-    if (!f || fwrite(file, 1, size, f) != size || fclose(f) != 0) {
+    if (!f || fwrite(bytes, 1, size, f) != size || fclose(f) != 0) {
         perror(path);
         exit(1);
     }
@@ -39,7 +42,7 @@ static void write_model(void) {
 
 struct result {
     int status;
-    char out[4096], err[4096];
+    char out[4096], err[8192];
 };
 
 static void read_end(int fd, char *text, size_t size) {
@@ -51,38 +54,131 @@ static void read_end(int fd, char *text, size_t size) {
     close(fd);
 }
 
+/* How a conversation is held. */
+struct way {
+    const char *model, *kind; // of the terminal: TERM
+    bool shown;               // messages go to the terminal, too; otherwise to a file
+    const char *n_gen;
+    const char *after; // typed once the first answer began and was interrupted
+};
+
+static void start_program(const struct way *way, int typed, int out, int err) {
+    dup2(typed, STDIN_FILENO);
+    dup2(out, STDOUT_FILENO);
+    dup2(way->shown ? typed : err, STDERR_FILENO);
+    setenv("TERM", way->kind, 1);
+    alarm(100); // outlives exec: what hangs is killed
+    execl(program, program, way->model, "--chat", "--template", "chatml", "-n", way->n_gen, "-q",
+          "--temp", "0", (char *)NULL);
+    _exit(127);
+}
+
+static bool type(int terminal, const char *text) {
+    size_t n = strlen(text);
+    return write(terminal, text, n) == (ssize_t)n;
+}
+
+static void interrupt(const struct way *way, pid_t pid, int terminal, int out) {
+    struct stat st = {0};
+    while (fstat(out, &st) == 0 && st.st_size == 0 && waitpid(pid, NULL, WNOHANG) == 0) {
+        usleep(1000);
+    }
+    kill(pid, SIGINT);
+    CHECK(type(terminal, way->after), "nothing could be typed");
+}
+
 /* The program's answers to lines typed on a terminal. */
-static struct result converse(const char *lines) {
+static struct result converse_by(const struct way *way, const char *lines) {
     struct result r = {.status = -1};
     int terminal = posix_openpt(O_RDWR | O_NOCTTY);
     if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0) return r;
     int typed = open(ptsname(terminal), O_RDWR | O_NOCTTY);
     FILE *out = tmpfile(), *err = tmpfile();
-    struct termios quiet;
+    struct termios quiet, left;
     if (typed < 0 || !out || !err || tcgetattr(typed, &quiet) != 0) return r;
     quiet.c_lflag &= ~(tcflag_t)ECHO; // or the terminal's buffer holds what nobody reads
     tcsetattr(typed, TCSANOW, &quiet);
     pid_t pid = fork();
-    if (pid == 0) {
-        dup2(typed, STDIN_FILENO);
-        dup2(fileno(out), STDOUT_FILENO);
-        dup2(fileno(err), STDERR_FILENO);
-        alarm(100); // outlives exec: what hangs is killed
-        execl(program, program, path, "--chat", "--template", "chatml", "-n", "5", "-q",
-              (char *)NULL);
-        _exit(127);
-    }
-    if (write(terminal, lines, strlen(lines)) < 0) perror("write");
+    if (pid == 0) start_program(way, typed, fileno(out), fileno(err));
+    CHECK(type(terminal, lines), "nothing could be typed");
+    if (way->after) interrupt(way, pid, terminal, fileno(out));
     int status = 0;
     waitpid(pid, &status, 0);
     r.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    CHECK(tcgetattr(typed, &left) == 0 && left.c_lflag == quiet.c_lflag,
+          "the terminal was left in another mode");
     read_end(dup(fileno(out)), r.out, sizeof r.out);
-    read_end(dup(fileno(err)), r.err, sizeof r.err);
+    fcntl(terminal, F_SETFL, O_NONBLOCK);
+    read_end(way->shown ? dup(terminal) : dup(fileno(err)), r.err, sizeof r.err);
     fclose(out);
     fclose(err);
     close(typed);
     close(terminal);
     return r;
+}
+
+static struct result converse(const char *lines) {
+    return converse_by(&(struct way){path, "xterm", false, "5", NULL}, lines);
+}
+
+/* The content of message i of the file that /save wrote, as JSON. */
+static const char *saved(int i) {
+    static char text[65536];
+    char *at = text;
+    FILE *f = fopen(file, "rb");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    if (f) fclose(f);
+    text[n] = '\0';
+    for (; at && i >= 0; i--) at = strstr(at + 1, "\"content\": ");
+    if (!at) return "";
+    at += strlen("\"content\": ");
+    at[strcspn(at, "\n")] = '\0';
+    return at;
+}
+
+/* CHECK that what is typed makes this the last message of a user. */
+static void check_message(const struct way *way, const char *typed, const char *expected) {
+    char lines[512];
+    unlink(file);
+    snprintf(lines, sizeof lines, "%s\n/save %s\n/quit\n", typed, file);
+    struct result r = converse_by(way, lines);
+    CHECK(r.status == 0, "status %d: %s", r.status, r.err);
+    CHECK(strcmp(saved(0), expected) == 0, "%s, expected %s", saved(0), expected);
+    CHECK(way->shown == (strstr(r.err, "\033[?2004h") && strstr(r.err, "\033[?2004l")),
+          "marks of pastes: %s", r.err);
+}
+
+static void test_pastes(void) {
+    struct way way = {path, "xterm", true, "1", NULL};
+    check_message(&way, "\033[200~one\ntwo\033[201~", "\"one\\ntwo\"");
+    check_message(&way, "a \033[200~one\n\ntwo\033[201~ y", "\"a one\\n\\ntwo y\"");
+    check_message(&way, "\033[200~one\n\033[201~", "\"one\"");
+    check_message(&way, "\033[200~/help\n/quit\n\033[201~", "\"/help\\n/quit\"");
+    check_message(&way, "\033[200~one\\\033[201~", "\"one\\\\\"");
+    check_message(&way, "\033[200~one\033[201~\033[200~ two\033[201~\\\nb", "\"one two\\nb\"");
+    way.shown = false; // nobody marks pastes then
+    check_message(&way, "\033[200~one", "\"\\u001b[200~one\"");
+}
+
+static void test_commands(void) {
+    struct result r = converse("/foo\n/Foo\n/quit\n");
+    CHECK(strstr(r.err, "run: /foo is no command (/help lists them); a space before it sends"),
+          "%s", r.err);
+    CHECK(!strstr(r.err, "/Foo is no command") && strlen(r.out) > 1, "%s", r.err);
+    struct way way = {path, "xterm", false, "1", NULL};
+    check_message(&way, " /foo", "\" /foo\"");
+    check_message(&way, "//help", "\"/help\"");
+}
+
+/* An answer without an end, until somebody interrupts it. */
+static void test_interrupt(void) {
+    char after[512];
+    unlink(file);
+    snprintf(after, sizeof after, "/save %s\n/quit\n", file);
+    struct way way = {"demo/tales-Q5_K_M.gguf", "xterm", false, "-1", after};
+    struct result r = converse_by(&way, "Hi\n");
+    CHECK(r.status == 0, "status %d: %s", r.status, r.err);
+    CHECK(strlen(saved(1)) > 2, "what was said is not kept: %s%s", r.out, r.err);
 }
 
 int main(void) {
@@ -93,6 +189,7 @@ int main(void) {
         return 1;
     }
     snprintf(path, sizeof path, "%s/model.gguf", dir);
+    snprintf(file, sizeof file, "%s/talk.json", dir);
     write_model();
     struct result alone = converse("ab\ncd\n/quit\n");
     CHECK(alone.status == 0 && strlen(alone.out) > 2, "%d: %s%s", alone.status, alone.out,
@@ -103,6 +200,10 @@ int main(void) {
     CHECK(why && strstr(why, ", id 285)\n(no answer; the message is forgotten)\n"), "%s", r.err);
     CHECK(why && strstr(why + 1, "run: layer 0: a key is not finite (token "), "once: %s", r.err);
     CHECK(strcmp(r.out, alone.out) == 0, "\"%s\", expected \"%s\"", r.out, alone.out);
+    test_pastes();
+    test_commands();
+    test_interrupt();
+    unlink(file);
     unlink(path);
     rmdir(dir);
     return test_done("test_terminal");

@@ -1,7 +1,8 @@
-/* Any bytes as a model: a message, or two tokens computed without a crash, a hang or memory that
- * the file does not justify. */
+/* Any bytes as a model: a message, or three tokens computed without a crash, a hang or memory that
+ * the file does not justify, and with the same bits in two ways. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sampler.h"
 #include "engine.h"
@@ -23,30 +24,74 @@ static size_t justified(size_t file_bytes) {
     return ((size_t)1 << 20) + 64 * N_CTX * sizeof(float) * file_bytes;
 }
 
+/* Equal bits, or both NaN. */
+static bool same(const float *a, const float *b, int n) {
+    for (int i = 0; i < n; i++) {
+        if (memcmp(&a[i], &b[i], sizeof *a) != 0 && (a[i] == a[i] || b[i] == b[i])) return false;
+    }
+    return true;
+}
+
+/* The logits after the last of the tokens, all fed at once from position `from` on; NULL if
+ * something is not finite. */
+static const float *feed(struct engine *e, const int32_t *ids, int n, int from) {
+    struct error err = {KQ_OK, ""};
+    bool ran = engine_feed(e, ids + from, n - from, from, &err) == 0;
+    const float *logits = ran ? engine_logits(e, n - from - 1, &err) : NULL;
+    require(logits || err.status == KQ_NOT_FINITE, "tokens run, or meet what is not finite");
+    return logits;
+}
+
+/* The token after the first ones; false if there is none. */
+static bool pick_next(struct engine *e, int32_t *ids, int n_vocab) {
+    struct error err = {KQ_OK, ""};
+    struct sampler_params greedy = {.repeat_penalty = 1, .top_p = 1};
+    const float *logits = feed(e, ids, N_TOKENS, 0);
+    struct sampler *s = sampler_open(&greedy, n_vocab, &err);
+    bool picked = s && logits;
+    if (picked) ids[N_TOKENS] = sampler_pick(s, logits, ids, N_TOKENS);
+    require(!picked || (ids[N_TOKENS] >= 0 && ids[N_TOKENS] < n_vocab), "the next token is one");
+    sampler_close(s);
+    return picked;
+}
+
+/* All tokens at once, on the specification of all kernels, give the same logits, or none. */
+static void compare(const struct model *m, const struct transformer_params *p, const int32_t *ids,
+                    const float *want) {
+    struct error err = {KQ_OK, ""};
+    struct transformer_params plain = *p;
+    plain.isa = &isa_portable;
+    plain.reference = !p->reference;
+    struct engine e = engine_open(m, &plain, N_CTX, &err);
+    const float *got = e.t ? feed(&e, ids, N_TOKENS + 1, 0) : want;
+    require(!got == !want, "all tokens at once run as one by one");
+    require(!got || same(got, want, m->n_vocab), "all tokens at once give the same logits");
+    engine_close(&e);
+}
+
 static void run(const struct model *m, size_t size, struct threads *threads) {
     struct error err = {KQ_OK, ""};
-    struct transformer_params p = {.isa = isa_best(), .threads = threads, .n_batch = N_TOKENS};
+    struct transformer_params p = {.isa = isa_best(), .threads = threads, .n_batch = N_TOKENS + 1};
     p.kv_f32 = size % 2;
     p.reference = size % 3 == 0;
-    size_t cache = model_memory(m, N_CTX, N_TOKENS, p.kv_f32);
+    size_t cache = model_memory(m, N_CTX, N_TOKENS + 1, p.kv_f32);
     require(cache <= justified(size), "the file justifies the cache");
     struct engine e = engine_open(m, &p, N_CTX, &err);
     require(e.t || err.text[0], "a refusal has a message");
     if (!e.t) return;
     require(transformer_scratch_bytes(e.t) <= justified(size), "the file justifies the buffers");
-    int32_t ids[N_TOKENS] = {0, m->n_vocab - 1};
-    bool ran = engine_feed(&e, ids, N_TOKENS, 0, &err) == 0;
-    const float *logits = ran ? engine_logits(&e, N_TOKENS - 1, &err) : NULL;
-    require(logits || err.status == KQ_NOT_FINITE, "two tokens run, or meet what is not finite");
-    struct sampler_params greedy = {.repeat_penalty = 1, .top_p = 1};
-    struct sampler *s = sampler_open(&greedy, m->n_vocab, &err);
-    if (s && logits) {
-        ids[0] = sampler_pick(s, logits, ids, N_TOKENS);
-        require(ids[0] >= 0 && ids[0] < m->n_vocab, "the next token is one");
-        ran = engine_feed(&e, ids, 1, N_TOKENS, &err) == 0;
-        require(ran || err.status == KQ_NOT_FINITE, "it runs too");
+    int32_t ids[N_TOKENS + 1] = {0, m->n_vocab - 1};
+    float *first = malloc((size_t)m->n_vocab * sizeof *first);
+    if (first && pick_next(&e, ids, m->n_vocab)) {
+        const float *logits = feed(&e, ids, N_TOKENS + 1, N_TOKENS);
+        if (logits) memcpy(first, logits, (size_t)m->n_vocab * sizeof *first);
+        compare(m, &p, ids, logits ? first : NULL);
+        int back = seq_rewind(e.seq, 1);
+        const float *again = feed(&e, ids, N_TOKENS + 1, back);
+        require(!again == !logits, "it runs as often as one likes");
+        require(!again || same(again, first, m->n_vocab), "going back changes nothing");
     }
-    sampler_close(s);
+    free(first);
     engine_close(&e);
 }
 

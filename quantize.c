@@ -23,7 +23,7 @@
 #include "threads.h"
 
 static const char usage[] =
-    "usage: quantize [-t N] IN.gguf OUT.gguf TYPE\n"
+    "usage: quantize [-t N] [--allow-requantize] IN.gguf OUT.gguf TYPE\n"
     "\n"
     "  IN.gguf   a model in F32, F16 or BF16\n"
     "  OUT.gguf  where the quantized model goes; a file already there is replaced\n"
@@ -34,6 +34,9 @@ static const char usage[] =
     "            Q6_K    about 6.6\n"
     "            Q8_0    8.5\n"
     "  -t N      threads (default: usable physical cores)\n"
+    "  --allow-requantize\n"
+    "            reads quantized weights of every type that run computes with, too: what their\n"
+    "            first rounding took away is lost twice\n"
     "  --help    this text\n"
     "\n"
     "Tensors of one dimension, norms and expert gates keep their type; rows that are no multiple\n"
@@ -44,6 +47,7 @@ struct options {
     const char *in, *out;
     const struct mix *mix;
     int n_threads; // 0: not given
+    bool requantize;
 };
 
 /* ---- what is read ---------------------------------------------------------------------------- */
@@ -58,9 +62,9 @@ static bool is_readable(uint32_t type) {
     return is_integer || dequantize_supported(type);
 }
 
-/* Chooses types[i] for every tensor. What is quantized already may only be copied: what its first
- * rounding took away would be lost twice. */
-static int plan_types(const struct gguf *g, const struct mix *mix, uint32_t *types,
+/* Chooses types[i] for every tensor. What is quantized already may only be copied, unless the user
+ * says otherwise: what its first rounding took away is lost twice. */
+static int plan_types(const struct gguf *g, const struct options *opt, uint32_t *types,
                       struct error *err) {
     if (g->alignment > MAX_ALIGNMENT) {
         return error_set(err, KQ_UNSUPPORTED,
@@ -68,17 +72,20 @@ static int plan_types(const struct gguf *g, const struct mix *mix, uint32_t *typ
                          "than %d is no model's",
                          g->alignment, MAX_ALIGNMENT);
     }
-    if (mix_types(mix, g, types, err) != 0) return -1;
+    if (mix_types(opt->mix, g, types, err) != 0) return -1;
     for (size_t i = 0; i < g->n_tensors; i++) {
         const struct gguf_tensor *t = &g->tensors[i];
         bool is_float =
             t->type == GGML_TYPE_F32 || t->type == GGML_TYPE_F16 || t->type == GGML_TYPE_BF16;
         if (is_float || (types[i] == t->type && is_readable(t->type))) continue;
+        bool known = dequantize_supported(t->type);
+        if (opt->requantize && known) continue;
         const struct ggml_type_info *type = ggml_type_info(t->type);
         return error_set(err, KQ_UNSUPPORTED,
                          "%s: expected F32, F16 or BF16 weights, found %s (type %" PRIu32
-                         "): quantize from the original model",
-                         t->name, type ? type->name : "an unknown type", t->type);
+                         "): quantize from the original model%s",
+                         t->name, type ? type->name : "an unknown type", t->type,
+                         known ? " (--allow-requantize does it all the same)" : "");
     }
     return 0;
 }
@@ -434,7 +441,7 @@ static int quantize_file(const struct options *opt, struct summary *sum, struct 
     uint32_t *types = malloc((g.n_tensors + 1) * sizeof *types);
     int result =
         types ? check_output(&g, opt->out, err) : error_set(err, KQ_NO_MEMORY, "out of memory");
-    if (result == 0) result = plan_types(&g, opt->mix, types, err);
+    if (result == 0) result = plan_types(&g, opt, types, err);
     if (result == 0) {
         threads = threads_open(opt->n_threads ? opt->n_threads : threads_default_count(), err);
         result = threads ? write_model(&g, opt, types, threads, sum, err) : -1;
@@ -465,6 +472,8 @@ static int parse_options(int argc, char **argv, struct options *opt, struct erro
         if (strcmp(argv[i], "-t") == 0) {
             if (parse_threads(argv[i + 1], &opt->n_threads, err) != 0) return -1;
             i++;
+        } else if (strcmp(argv[i], "--allow-requantize") == 0) {
+            opt->requantize = true;
         } else if (argv[i][0] == '-') {
             return error_set(err, KQ_BAD_ARGUMENT, "unknown option %s", argv[i]);
         } else if (n == 3) {

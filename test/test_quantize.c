@@ -195,6 +195,7 @@ static void check_tensor(const struct gguf_tensor *in, const struct gguf_tensor 
     uint8_t *want = build_realloc(NULL, out->nbytes);
     dequantize_row(in->type, in->data, x, n);
     if (out->type == type) quantize_row(type, x, want, n);
+    if (in->type == out->type) memcpy(want, in->data, in->nbytes); // is only copied
     CHECK(memcmp(want, out->data, out->nbytes) == 0, "%s: other blocks", out->name);
     free(want);
     free(x);
@@ -231,6 +232,46 @@ static void test_mixes(void) {
             check_output("experts.gguf", "out.gguf", eight_experts, N_EXPERTS, mix);
         }
     }
+}
+
+/* Types that the engine computes with are read if the user allows it, and what comes out is made of
+ * the weights they stand for. */
+static void test_requantize(void) {
+    static const uint32_t inputs[] = {
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
+    WHEN(dequantize, number, )
+#include "types.def"
+    };
+    struct gguf_build b = {0};
+    uint64_t seed = 5;
+    add_metadata(&b, 0);
+    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%d.ffn_up.weight", (int)i);
+        struct build_tensor *t = build_tensor(&b, name, inputs[i], 256, 2, NULL);
+        for (size_t k = 0; k < t->data.len; k++) { // no exponent of any type is large in these
+            t->data.data[k] = (uint8_t)(test_random(&seed) >> 60) | 0x20;
+        }
+    }
+    build_write(&b, "any.gguf");
+    CHECK_RUN(1, "(--allow-requantize does it all the same)", "$QUANTIZE any.gguf out.gguf Q6_K");
+    CHECK_RUN(0, "bits per weight", "$QUANTIZE --allow-requantize any.gguf out.gguf Q5_K_S");
+    struct gguf in, out;
+    struct error err;
+    if (gguf_open(&in, "any.gguf", &err) == 0 && gguf_open(&out, "out.gguf", &err) == 0) {
+        for (size_t i = 0; i < in.n_tensors; i++) {
+            check_tensor(&in.tensors[i], &out.tensors[i], GGML_TYPE_Q5_K);
+        }
+        gguf_close(&in);
+        gguf_close(&out);
+    } else {
+        CHECK(false, "%s", err.text);
+    }
+    build_tensor(&b, "blk.0.ffn_up.weight", GGML_TYPE_IQ1_S, 256, 2, NULL);
+    build_write(&b, "any.gguf");
+    CHECK_RUN(1, "found IQ1_S (type 19): quantize from the original model",
+              "$QUANTIZE any.gguf out.gguf Q6_K --allow-requantize");
+    build_free(&b);
 }
 
 /* Two parts become one file, which does not say that it is a part. */
@@ -517,6 +558,7 @@ int main(void) {
         return 1;
     }
     test_mixes();
+    test_requantize();
     test_split_input();
     test_usage();
     test_bad_inputs();

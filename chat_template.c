@@ -83,11 +83,11 @@ static int ends_with_eos(const struct tokenizer *t, bool *ends, struct error *er
 int chat_encode(const struct tokenizer *t, const struct str *text, bool allow_special,
                 struct token_list *out, struct error *err) {
     size_t before = out->n;
-    bool eos, *input = malloc(text->len + 1);
-    if (!input) {
+    bool eos, *input = allow_special ? NULL : malloc(text->len + 1);
+    if (!input && !allow_special) {
         return error_set(err, KQ_NO_MEMORY, "out of memory for a prompt of %zu bytes", text->len);
     }
-    for (size_t i = 0; i < text->len; i++) input[i] = !allow_special && str_is_input(text, i);
+    for (size_t i = 0; input && i < text->len; i++) input[i] = str_is_input(text, i);
     int status = tokenizer_encode_marked(t, text->data, text->len, input, true, true, out, err);
     free(input);
     if (status != 0 || ends_with_eos(t, &eos, err) != 0) return -1;

@@ -518,6 +518,12 @@ static struct todo heap_pop(struct work *w) {
     return top;
 }
 
+/* Whether a plain text may become this token: where some of it is input, no control token comes of
+ * it, although a merge, or a whole word, may have such a token's text. */
+static bool may_be(const struct work *w, int32_t id) {
+    return id >= 0 && !(w->input && w->t->attributes[id] & (CONTROL | UNKNOWN));
+}
+
 /* ---- merging --------------------------------------------------------------------------------- */
 
 /* Notes the pair of `left` and its right neighbour if it can be merged: in BPE if there is a merge
@@ -529,7 +535,7 @@ static int push_pair(struct work *w, uint32_t left) {
     struct string_key key = {
         .text = w->text + a->start, .len = size, .split = w->t->bpe ? a->len : 0};
     int32_t found = string_index_find(w->t->bpe ? &w->t->merges : &w->t->vocab, key);
-    if (found < 0) return 0;
+    if (found < 0 || (!w->t->bpe && !may_be(w, found))) return 0;
     uint32_t rank = w->t->bpe ? (uint32_t)found : w->t->order[found];
     return heap_push(w, (struct todo){.key = (uint64_t)rank << 32 | left, .size = size});
 }
@@ -583,7 +589,7 @@ static size_t lead_len(char lead) {
 
 static int emit_spm(struct work *w, const char *text, size_t len) {
     int32_t id = tokenizer_find(w->t, text, len);
-    if (id >= 0) return emit(w, id);
+    if (may_be(w, id)) return emit(w, id);
     for (size_t i = 0; i < len; i++) {
         id = w->t->byte_id[(unsigned char)text[i]];
         if (id < 0) id = w->t->unk;
@@ -624,10 +630,10 @@ static int encode_spm(struct work *w, const char *text, size_t len, bool space_b
 /* A text that is no token gives those of its bytes that are tokens, as llama.cpp has it. */
 static int emit_bpe(struct work *w, const char *text, size_t len) {
     int32_t id = tokenizer_find(w->t, text, len);
-    if (id >= 0) return emit(w, id);
+    if (may_be(w, id)) return emit(w, id);
     for (size_t i = 0; i < len; i++) {
         id = tokenizer_find(w->t, text + i, 1);
-        if (id >= 0 && emit(w, id) != 0) return -1;
+        if (may_be(w, id) && emit(w, id) != 0) return -1;
     }
     return 0;
 }
@@ -654,7 +660,7 @@ static int encode_word(struct work *w, const uint32_t *cp, size_t n_cp) {
     if (map_word(w, cp, n_cp, &len) != 0) return -1;
     if (w->t->pre->whole_words) {
         int32_t id = tokenizer_find(w->t, w->text, len);
-        if (id >= 0) return emit(w, id);
+        if (may_be(w, id)) return emit(w, id);
     }
     if (merge_symbols(w) != 0) return -1;
     for (uint32_t i = 0; i != NONE; i = w->symbols[i].next) {

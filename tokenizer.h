@@ -37,7 +37,7 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bo
                      bool parse_special, struct token_list *out, struct error *err);
 
 /* The same, of a text some of whose bytes are somebody's input: where input[i], byte i is not part
- * of a control token, whatever it spells. input has len entries, or is NULL. */
+ * of a control token, whatever it spells or merges to. input has len entries, or is NULL. */
 int tokenizer_encode_marked(const struct tokenizer *t, const char *text, size_t len,
                             const bool *input, bool add_special, bool parse_special,
                             struct token_list *out, struct error *err);

@@ -23,6 +23,7 @@ enum {
     BYTE = 1 << 4,
     STRIP_AFTER = 1 << 5, // white space after the token is dropped
     END_OF_GENERATION = 1 << 6,
+    MADE_PLAIN = 1 << 7, // a control token that is treated as if users had defined it
 };
 
 /* A token that is looked for in the raw text. */
@@ -206,19 +207,25 @@ static bool ends(const struct tokenizer *t, const char *name) {
     return id >= 0 && t->attributes[id] & END_OF_GENERATION;
 }
 
+/* Messages must not spell it, all the same. */
+static void make_plain(struct tokenizer *t, int32_t id, uint8_t attributes) {
+    if (t->attributes[id] & (CONTROL | MADE_PLAIN)) attributes |= MADE_PLAIN;
+    t->attributes[id] = attributes;
+}
+
 /* gpt-oss, Solar and Gemma 4 have tokens that look like others' ends and are not. */
 static void correct_ends(struct tokenizer *t) {
     static const char *const shown[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
         int32_t id = find_name(t, shown[i]);
-        if (id >= 0) t->attributes[id] = USER_DEFINED | (t->attributes[id] & END_OF_GENERATION);
+        if (id >= 0) make_plain(t, id, USER_DEFINED | (t->attributes[id] & END_OF_GENERATION));
     }
     bool calls = ends(t, "<|call|>") || ends(t, "<|calls|>");
     if (calls && (ends(t, "<|return|>") || ends(t, "<|flush|>")) && ends(t, "<|end|>")) {
-        t->attributes[find_name(t, "<|end|>")] = USER_DEFINED;
+        make_plain(t, find_name(t, "<|end|>"), USER_DEFINED);
     }
     if (ends(t, "<|tool_response>") && ends(t, "</s>")) {
-        t->attributes[find_name(t, "</s>")] = NORMAL;
+        make_plain(t, find_name(t, "</s>"), NORMAL);
     }
 }
 
@@ -521,7 +528,7 @@ static struct todo heap_pop(struct work *w) {
 /* Whether a plain text may become this token: where some of it is input, no control token comes of
  * it, although a merge, or a whole word, may have such a token's text. */
 static bool may_be(const struct work *w, int32_t id) {
-    return id >= 0 && !(w->input && w->t->attributes[id] & (CONTROL | UNKNOWN));
+    return id >= 0 && !(w->input && w->t->attributes[id] & (CONTROL | UNKNOWN | MADE_PLAIN));
 }
 
 /* ---- merging --------------------------------------------------------------------------------- */
@@ -687,9 +694,10 @@ static const struct special *usable(const struct work *w, int32_t s, size_t at) 
     const struct tokenizer *t = w->t;
     for (; s >= 0; s = t->specials[s].shorter) {
         const struct special *special = &t->specials[s];
-        if (!(t->attributes[special->id] & (CONTROL | UNKNOWN))) return special;
+        uint8_t attributes = t->attributes[special->id];
         bool input = w->input && memchr(w->input + at, 1, special->text.len);
-        if (w->parse_special && !input) return special;
+        if (input && attributes & (CONTROL | UNKNOWN | MADE_PLAIN)) continue;
+        if (w->parse_special || !(attributes & (CONTROL | UNKNOWN))) return special;
     }
     return NULL;
 }

@@ -48,6 +48,12 @@ static const struct {
     {"</s>", 3},
     {"<|im_start|>", 3},
     {"<|im_end|>", 3},
+    {"<|channel|>", 3},
+    {"<|message|>", 3},
+    {"<|start|>", 3},
+    {"<|end|>", 3},
+    {"<|call|>", 3},
+    {"<|return|>", 3},
     {"word", 3},
     {"<think>", 4},
     {"</think>", 4},
@@ -170,12 +176,16 @@ struct vocabulary {
     const char *path;
     struct gguf gguf;
     struct tokenizer *t;
+    const struct gguf_kv *types; // of its tokens, 3: control
     char *piece;
     size_t n_control;
 };
 
+/* That the file says is one, or that is treated as one. */
 static bool is_control(const struct vocabulary *v, int32_t id) {
     size_t room = tokenizer_piece_max(v->t);
+    if (v->types && (uint64_t)id < v->types->n && gguf_int_at(v->types, (uint64_t)id) == 3)
+        return true;
     return tokenizer_piece(v->t, id, false, v->piece, room) == 0 &&
            tokenizer_piece(v->t, id, true, v->piece, room) > 0;
 }
@@ -288,9 +298,10 @@ static void check_vocabulary(const char *path) {
     bool opened = gguf_open(&v.gguf, path, &err) == 0 && (v.t = tokenizer_open(&v.gguf, &err)) &&
                   (v.piece = malloc(tokenizer_piece_max(v.t) + 1));
     CHECK(opened, "%s: %s", path, err.text);
+    v.types = opened ? gguf_find(&v.gguf, "tokenizer.ggml.token_type") : NULL;
     for (int32_t id = 0; opened && id < tokenizer_n_vocab(v.t); id++) {
         size_t len = tokenizer_piece(v.t, id, true, v.piece, tokenizer_piece_max(v.t));
-        if (!is_control(&v, id)) continue;
+        if (len == 0 || !is_control(&v, id)) continue;
         tokenizer_piece(v.t, id, true, v.piece, len);
         v.n_control++;
         if (n_all + len > sizeof all) break;

@@ -1,10 +1,12 @@
 #include "matmul_q.h"
+#include "fpstate.h"
 #include "round.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- portable C: the specification ----------------------------------------------------------- */
 
@@ -66,9 +68,9 @@ static void portable_sum_rows(const float *acc, int n_rows, float *y) {
     for (int r = 0; r < n_rows; r++) y[r] = sum_lanes(acc + r * LANES);
 }
 
-static float portable_fma_loop(int64_t n) {
+static float portable_fma_loop(int64_t n, float a, float b) {
     float sum[LANES] = {0};
-    for (int64_t i = 0; i < n * LANES; i++) sum[i % LANES] = fmaf(1, 1, sum[i % LANES]);
+    for (int64_t i = 0; i < n * LANES; i++) sum[i % LANES] = fmaf(a, b, sum[i % LANES]);
     return sum_lanes(sum);
 }
 
@@ -114,6 +116,36 @@ const struct isa *isa_find(const char *name) {
     return NULL;
 }
 
+/* ---- what a subnormal number costs ----------------------------------------------------------- */
+
+static double seconds_of(const struct isa *isa, float a, float b) {
+    struct timespec start, end;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    volatile float keep = isa->fma_loop(64, a, b);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    (void)keep;
+    return (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
+}
+
+/* Whether FMAs take subnormal operands as fast as others: on some processors they do, on others
+ * each takes a hundred times as long. Half a microsecond of multiply-adds each, the best of five.
+ */
+static bool subnormals_cost_nothing(const struct isa *isa) {
+    static atomic_int known; // 1: they do, 2: they do not
+    int answer = atomic_load(&known);
+    if (answer) return answer == 1;
+    struct fp_state callers = fp_enter();
+    double normal = 1, subnormal = 1;
+    for (int i = 0; i < 5; i++) {
+        normal = fmin(normal, seconds_of(isa, 1, 1));
+        subnormal = fmin(subnormal, seconds_of(isa, 5 * 0x1p-149f, 0x1p100f));
+    }
+    fp_leave(callers);
+    answer = subnormal <= 1.5 * normal ? 1 : 2;
+    atomic_store(&known, answer);
+    return answer == 1;
+}
+
 /* ---- open, checks ---------------------------------------------------------------------------- */
 
 int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads, bool reference,
@@ -125,10 +157,12 @@ int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads
                          .reference = reference,
                          .max_cols = max_cols,
                          .max_tokens = max_tokens};
+    m->subnormal = isa->gemv_subnormal && subnormals_cost_nothing(isa);
     m->work_floats = rows * KC + rows * LANES * n;
     size_t work_bytes = m->work_floats * (size_t)threads_count(threads) * sizeof(float);
-    m->scratch_bytes = padded * n * sizeof(float) + work_bytes;
-    m->x = malloc(padded * n * sizeof(float));
+    size_t x_bytes = padded * (n < 2 ? 2 : n) * sizeof(float); // a single token's twice
+    m->scratch_bytes = x_bytes + work_bytes;
+    m->x = malloc(x_bytes);
     m->work = malloc(work_bytes);
     if (m->x && m->work) return 0;
     size_t needed = m->scratch_bytes;
@@ -194,11 +228,13 @@ static bool shares_input(const struct product *products, int i) {
 /* Where the input of product i lies, given where that of the one before it does. */
 static float *next_x(const struct job *job, int i, float *x) {
     if (i == 0 || shares_input(job->products, i)) return x;
-    return x + x_floats(&job->products[i - 1]) * (size_t)job->n_tokens;
+    size_t times = job->n_tokens == 1 ? 2 : (size_t)job->n_tokens;
+    return x + x_floats(&job->products[i - 1]) * times;
 }
 
-/* An input lies as (blocks of KC columns, tokens, columns of the block), so that what a panel needs
- * is contiguous. Returns where block k0 begins and its row length. */
+/* The input of one token lies as gemv_fn wants it. That of several lies as (blocks of KC columns,
+ * tokens, columns of the block), so that what a panel needs is contiguous. Returns where block k0
+ * begins and its row length. */
 static float *x_block(float *x, int64_t n_cols, int n_tokens, int64_t k0, int *kc) {
     *kc = round_up(min_int(n_cols - k0, KC), LANE_GROUP);
     return x + (size_t)k0 * (size_t)n_tokens;
@@ -212,6 +248,8 @@ static void permute_token(const struct job *job, const struct product *p, long t
         job->m->isa->to_lanes(block + (size_t)t * (size_t)kc, p->x + (size_t)t * stride + k,
                               min_int(p->w->n_cols - k, KC));
     }
+    size_t n = x_floats(p);
+    for (size_t k = 0; k < n && job->n_tokens == 1; k++) x[n + k] = x[k] * GEMV_SCALE;
 }
 
 static void permute_tokens(void *arg, long begin, long end, int thread) {
@@ -239,7 +277,8 @@ static void gemv_rows(void *arg, long begin, long end, int thread) {
         if (begin < stop) {
             int64_t row = begin - first;
             int n = (int)((end < stop ? end : stop) - begin);
-            isa_gemv(job->m->isa, w->type)(w, row, n, x, job->products[i].y + row);
+            isa_gemv(job->m->isa, w->type, job->m->subnormal)(w, row, n, x,
+                                                              job->products[i].y + row);
             begin += n;
         }
         first = stop;
@@ -299,9 +338,9 @@ static void gemm_panels(void *arg, long begin, long end, int thread) {
 /* What a thread takes at a time; threads.h says how long that should last. One token: equal pieces
  * of about half a megabyte of weights, so that every thread reads long runs of memory (pieces of
  * 64 kB alternating between two threads cost a fifth), and whole groups of rows, which vector
- * kernels decode side by side. */
+ * kernels decode side by side: 16 at most. */
 #define GEMV_PIECE_BYTES (512 << 10)
-#define GEMV_PIECE_ROWS 8
+#define GEMV_PIECE_ROWS 16
 
 /* A batch: one panel more than fit so many rows, with vectors 36 or 48 rows. To decode them takes
  * 10 to 13 microseconds (4096 columns of Q5_K or Q6_K on Zen 4), so that a piece is long

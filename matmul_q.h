@@ -26,9 +26,10 @@ struct matmul {
     struct threads *threads;
     atomic_int *stop; // NULL, or once it is set results are incomplete (threads.h); see matmul_open
     bool reference;
+    bool subnormal; // by the kernels that multiply by subnormal numbers; the bits are the same
     int64_t max_cols;
     int max_tokens;
-    float *x;                    // (max_tokens, max_cols) inputs in lane order
+    float *x;                    // (max_tokens or 2, max_cols) inputs in lane order
     float *work;                 // per thread: a panel, and its sums for every token
     size_t work_floats;          // of one thread
     size_t scratch_bytes;        // allocated by matmul_open

@@ -71,7 +71,7 @@ static void fma_pieces(void *arg, long begin, long end, int thread) {
     (void)thread;
     const struct isa *isa = arg;
     for (long i = begin; i < end; i++) {
-        volatile float keep = isa->fma_loop(FMA_ROUNDS);
+        volatile float keep = isa->fma_loop(FMA_ROUNDS, 1, 1);
         (void)keep;
     }
 }

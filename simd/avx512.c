@@ -1,8 +1,9 @@
-/* AVX-512: the kernels of products.h with two rows of a matrix in a register, each in its own
- * 8 lanes, so that the bits are those of the narrower instruction sets. The rest of the step is
- * small and stays with AVX2. */
+/* AVX-512: batches by the kernels of products.h with two rows of a matrix in a register, each in
+ * its own 8 lanes, so that the bits are those of the narrower instruction sets; one token by those
+ * of avx512_rows.c, but for floats. The rest of the step is small and stays with AVX2. */
 #if defined(__x86_64__)
 #define SIMD_AVX512
+#include "avx512_rows.h"
 #include "products.h"
 
 static bool usable(void) {

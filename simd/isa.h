@@ -26,7 +26,10 @@ struct matrix {
  * while every token passes by. */
 #define KC 256
 
-/* y[r] = W[row + r] . x for n_rows rows; x in lane order, padded with zeros to LANE_GROUP. */
+/* y[r] = W[row + r] . x for n_rows rows; x in lane order, padded with zeros to LANE_GROUP, and
+ * behind it once more, each value times GEMV_SCALE: what kernels take that multiply by subnormal
+ * numbers. */
+#define GEMV_SCALE 0x1p64f
 typedef void gemv_fn(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y);
 
 /* Decodes n_rows <= panel_rows rows, columns k0 .. k0 + kc, into panel, kc padded to LANE_GROUP x
@@ -40,6 +43,7 @@ struct isa {
 
     /* By type: the kernels made for it, or NULL. No table: no type has kernels. */
     gemv_fn *const *gemv;
+    gemv_fn *const *gemv_subnormal; // faster where subnormal numbers cost nothing
     panel_fn *const *panel;
     /* For every type that dequantize_row knows: they call it for some columns at a time. */
     gemv_fn *gemv_any;
@@ -56,16 +60,30 @@ struct isa {
     /* To lane order; dst holds k rounded up to LANE_GROUP. */
     void (*to_lanes)(float *dst, const float *x, int64_t k);
 
-    /* For benchmarks: n times fma_loop_macs multiply-adds that wait for nothing. The result only
-     * keeps the compiler from dropping them. */
-    float (*fma_loop)(int64_t n);
+    /* n times fma_loop_macs multiply-adds of a and b that wait for nothing: for benchmarks, and to
+     * see what a number costs. The result only keeps the compiler from dropping them. */
+    float (*fma_loop)(int64_t n, float a, float b);
     int fma_loop_macs;
 
     const struct ops *ops;
 };
 
-/* What computes with a type: its own kernel if it has one. */
-static inline gemv_fn *isa_gemv(const struct isa *isa, uint32_t type) {
+/* Text for types with blocks of len, or for those of single numbers. */
+#define IF_BLOCKS_1(...)
+#define IF_BLOCKS_32(...) __VA_ARGS__
+#define IF_BLOCKS_64(...) __VA_ARGS__
+#define IF_BLOCKS_256(...) __VA_ARGS__
+#define IF_NUMBERS_1(...) __VA_ARGS__
+#define IF_NUMBERS_32(...)
+#define IF_NUMBERS_64(...)
+#define IF_NUMBERS_256(...)
+
+/* What computes with a type: its own kernel if it has one. subnormal: the one that multiplies by
+ * subnormal numbers, if there is one. */
+static inline gemv_fn *isa_gemv(const struct isa *isa, uint32_t type, bool subnormal) {
+    if (subnormal && isa->gemv_subnormal && isa->gemv_subnormal[type]) {
+        return isa->gemv_subnormal[type];
+    }
     return isa->gemv && isa->gemv[type] ? isa->gemv[type] : isa->gemv_any;
 }
 static inline panel_fn *isa_panel(const struct isa *isa, uint32_t type) {

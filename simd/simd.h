@@ -18,9 +18,9 @@
 
 #define INLINE static inline __attribute__((always_inline, unused))
 
-#if defined(SIMD_AVX512) || defined(SIMD_AVX2)
+#if defined(SIMD_AVX512) || defined(SIMD_AVX512_ROWS) || defined(SIMD_AVX2)
 #include <immintrin.h>
-#if defined(SIMD_AVX512)
+#if defined(SIMD_AVX512) || defined(SIMD_AVX512_ROWS)
 #define SIMD_TARGET "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq"
 #else
 #define SIMD_TARGET "avx2,fma,f16c"
@@ -49,6 +49,8 @@ SIMD_BEGIN
 
 #if defined(SIMD_AVX512)
 #include "simd_avx512.h"
+#elif defined(SIMD_AVX512_ROWS)
+#include "simd_avx512_rows.h"
 #elif defined(SIMD_AVX2)
 #include "simd_avx2.h"
 #elif defined(SIMD_NEON)

@@ -85,8 +85,16 @@ INLINE vi vi_or(vi a, vi b) {
 INLINE vi vi_sub8(vi a, vi b) {
     return _mm256_sub_epi8(a, b);
 }
-#define VI_SHR(a, n) _mm256_srli_epi32(a, n)
-#define VI_SHL(a, n) _mm256_slli_epi32(a, n)
+/* Shifts as the compilers' own operators: immediate once n is a constant, and right before that. */
+typedef uint32_t simd_u32 __attribute__((vector_size(32)));
+INLINE vi vi_shr(vi a, int n) {
+    return (vi)((simd_u32)a >> n);
+}
+INLINE vi vi_shl(vi a, int n) {
+    return (vi)((simd_u32)a << n);
+}
+#define VI_SHR(a, n) vi_shr(a, n)
+#define VI_SHL(a, n) vi_shl(a, n)
 #define VI_SAR(a, n) _mm256_srai_epi32(a, n)
 #define VF_SPLAT4(v, n) _mm256_permute_ps(v, (n)*0x55)
 
@@ -141,7 +149,7 @@ INLINE vi vi_widen_pairs(vi v, int n) {
 INLINE vi vi_nibbles(const uint8_t *p, size_t stride) {
     (void)stride;
     __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p);
-    return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi32(a, 4), a), _mm256_set1_epi8(15));
+    return _mm256_set_m128i(_mm_srli_epi32(a, 4), a);
 }
 INLINE vi vi_lookup(vi q, const int8_t table[16]) {
     __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table);

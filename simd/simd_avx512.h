@@ -46,8 +46,16 @@ INLINE vi vi_or(vi a, vi b) {
 INLINE vi vi_sub8(vi a, vi b) {
     return _mm512_sub_epi8(a, b);
 }
-#define VI_SHR(a, n) _mm512_srli_epi32(a, n)
-#define VI_SHL(a, n) _mm512_slli_epi32(a, n)
+/* Shifts as the compilers' own operators: immediate once n is a constant, and right before that. */
+typedef uint32_t simd_u32 __attribute__((vector_size(64)));
+INLINE vi vi_shr(vi a, int n) {
+    return (vi)((simd_u32)a >> n);
+}
+INLINE vi vi_shl(vi a, int n) {
+    return (vi)((simd_u32)a << n);
+}
+#define VI_SHR(a, n) vi_shr(a, n)
+#define VI_SHL(a, n) vi_shl(a, n)
 #define VI_SAR(a, n) _mm512_srai_epi32(a, n)
 /* Within each 4 lanes, all become lane n. */
 #define VF_SPLAT4(v, n) _mm512_permute_ps(v, (n)*0x55)
@@ -118,15 +126,15 @@ INLINE vi vi_widen_pairs(vi v, int n) {
     vi order = SIMD_TWICE(even, _mm_add_epi32(even, _mm_set1_epi32(one)));
     return _mm512_srai_epi32(_mm512_shuffle_epi8(v, order), 24);
 }
-/* 16 bytes of each row, and the same again shifted right by 4 bits. */
+/* 16 bytes of each row, and the same shifted right by 4 bits: numbers of 4 bits are the low ones
+ * of each byte, what the high ones are is not said. */
 INLINE vi vi_nibbles(const uint8_t *p, size_t stride) {
     __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p);
     __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p + stride));
     __m512i v = _mm512_castsi128_si512(a);
     v = _mm512_inserti32x4(v, _mm_srli_epi32(a, 4), 1);
     v = _mm512_inserti32x4(v, b, 2);
-    v = _mm512_inserti32x4(v, _mm_srli_epi32(b, 4), 3);
-    return _mm512_and_si512(v, _mm512_set1_epi8(15));
+    return _mm512_inserti32x4(v, _mm_srli_epi32(b, 4), 3);
 }
 /* Each byte, 0 to 15, becomes table[byte]. */
 INLINE vi vi_lookup(vi q, const int8_t table[16]) {

@@ -182,8 +182,7 @@ INLINE vi vi_widen_pairs(vi v, int n) {
 INLINE vi vi_nibbles(const uint8_t *p, size_t stride) {
     (void)stride;
     uint8x16_t a = vld1q_u8(p);
-    return (vi){vreinterpretq_s32_u8(vandq_u8(a, vdupq_n_u8(15))),
-                vreinterpretq_s32_u8(vshrq_n_u8(a, 4))};
+    return (vi){vreinterpretq_s32_u8(a), vreinterpretq_s32_u8(vshrq_n_u8(a, 4))};
 }
 INLINE vi vi_lookup(vi q, const int8_t table[16]) {
     int8x16_t t = vld1q_s8(table);

@@ -72,7 +72,7 @@ static volatile uint64_t keep_bits;
 static void run_fma(void *arg, long begin, long end, int thread) {
     (void)thread;
     const struct fma_job *job = arg;
-    for (long i = begin; i < end; i++) keep_float = job->isa->fma_loop(job->n);
+    for (long i = begin; i < end; i++) keep_float = job->isa->fma_loop(job->n, 1, 1);
 }
 
 static void measure_fma(int which) {

@@ -9,13 +9,13 @@
 #include <math.h>
 
 enum { MAX_ISAS = 8, MAX_PANEL = 64 * KC };
-enum { MAX_ROWS = 17, MAX_TOKENS = 33, MAX_PRODUCTS = 3, N_POOLS = 3 };
+enum { MAX_ROWS = 35, MAX_TOKENS = 33, MAX_PRODUCTS = 3, N_POOLS = 3 };
 enum { ROOM_X, ROOM_Y, ROOM_LANES, ROOM_WORK, ROOM_W }; // a ROOM_W for each product
 
 static struct threads *pools[N_POOLS]; // of 1, 2 and 3 threads
 
-/* Every instruction set of this CPU, and each that has kernels once more as if it had none: what a
- * type without kernels goes through. */
+/* Every instruction set of this CPU; each that has kernels once more as if it had none, what a type
+ * without kernels goes through, and once more without those that use subnormal numbers. */
 static struct isa isas[MAX_ISAS];
 static int n_isas;
 
@@ -29,12 +29,16 @@ static int find_isas(void) {
         }
         isas[n_isas++] = *isa_all[i];
         if (!isa_all[i]->gemv) continue;
-        static char names[MAX_ISAS][32];
+        static char names[2 * MAX_ISAS][32];
         snprintf(names[i], sizeof names[i], "%s without kernels,", isa_all[i]->name);
         isas[n_isas] = *isa_all[i];
         isas[n_isas].name = names[i];
-        isas[n_isas].gemv = NULL;
+        isas[n_isas].gemv = isas[n_isas].gemv_subnormal = NULL;
         isas[n_isas++].panel = NULL;
+        snprintf(names[MAX_ISAS + i], sizeof names[i], "%s by conversions,", isa_all[i]->name);
+        isas[n_isas] = *isa_all[i];
+        isas[n_isas].name = names[MAX_ISAS + i];
+        isas[n_isas++].gemv_subnormal = NULL;
     }
     return n_skipped;
 }
@@ -134,11 +138,13 @@ static void check_gemv(const struct isa *isa, const struct problem *p, int row, 
                        int token) {
     const struct matrix *w = &p->w[0];
     const float *want = p->want[0] + token * w->n_rows + row;
-    float *x = place_floats(ROOM_LANES, (size_t)padded(p->n_cols), p->left);
+    size_t n = (size_t)padded(p->n_cols);
+    float *x = place_floats(ROOM_LANES, 2 * n, p->left);
     float *y = place_floats(ROOM_Y, (size_t)n_rows, p->left);
     announce(isa, "gemv", p, 0);
     isa->to_lanes(x, p->x + token * p->n_cols, p->n_cols);
-    isa_gemv(isa, w->type)(w, row, n_rows, x, y);
+    for (size_t k = 0; k < n; k++) x[n + k] = x[k] * GEMV_SCALE;
+    isa_gemv(isa, w->type, true)(w, row, n_rows, x, y);
     long bad = first_difference(y, want, (size_t)n_rows);
     CHECK(bad < 0, "%s: %d rows from %d, token %d: row %d is %a, expected %a", now, n_rows, row,
           token, row + (int)bad, (double)y[bad], (double)want[bad]);
@@ -266,7 +272,7 @@ static void check_sum_rows(const struct isa *isa, int n_rows, bool left) {
 
 /* matmul_open's own buffers, replaced by guarded ones of the same sizes. */
 static void guard_buffers(struct matmul *m, bool left) {
-    size_t n_x = (size_t)padded(m->max_cols) * (size_t)m->max_tokens;
+    size_t n_x = (size_t)padded(m->max_cols) * (size_t)(m->max_tokens < 2 ? 2 : m->max_tokens);
     size_t n_work = m->work_floats * (size_t)threads_count(m->threads);
     CHECK(m->scratch_bytes == (n_x + n_work) * sizeof(float), "scratch_bytes %zu",
           m->scratch_bytes);
@@ -544,7 +550,7 @@ static void test_common(const struct isa *isa) {
     for (int n = 1; n <= isa->panel_rows; n++) check_sum_rows(isa, n, n % 2);
     test_stop(isa);
     test_own_inputs(isa);
-    float once = isa->fma_loop(1), often = isa->fma_loop(5); // its sums are of ones
+    float once = isa->fma_loop(1, 1, 1), often = isa->fma_loop(5, 1, 1); // its sums are of ones
     CHECK(once >= LANES && often == 5 * once, "%s: fma_loop %g, %g", isa->name, (double)once,
           (double)often);
 }
@@ -558,7 +564,8 @@ static void test_table(const struct isa *isa) {
     };
     for (uint32_t type = 0; type < GGML_N_TYPES; type++) {
         bool own = isa != &isa_portable && has_kernels[type];
-        CHECK((isa_gemv(isa, type) != isa->gemv_any) == own, "%s: gemv of %u", isa->name, type);
+        CHECK((isa_gemv(isa, type, false) != isa->gemv_any) == own, "%s: gemv of %u", isa->name,
+              type);
         CHECK((isa_panel(isa, type) != isa->panel_any) == own, "%s: panel of %u", isa->name, type);
         CHECK(!has_kernels[type] || dequantize_supported(type), "kernels alone of type %u", type);
     }

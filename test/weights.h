@@ -7,6 +7,7 @@
 #include "quant.h"
 #include "simd/isa.h"
 
+#include <math.h>
 #include <stddef.h>
 
 static inline float random_sign(float v) {
@@ -22,11 +23,12 @@ enum fill {
     FILL_SUBNORMAL,
     FILL_UNEQUAL, // all quants alike: only the scales tell sub-blocks and blocks apart
     FILL_TINY,    // activations so small that products underflow: zeros of both signs
+    FILL_WILD,    // now and then a scale is no number; activations are none, or very large
     N_FILLS
 };
 
-static const char *const fill_names[N_FILLS] = {"random",   "max",       "min",     "zero",
-                                                "negative", "subnormal", "unequal", "tiny"};
+static const char *const fill_names[N_FILLS] = {"random",    "max",     "min",  "zero", "negative",
+                                                "subnormal", "unequal", "tiny", "wild"};
 
 /* Where the fields of a block are, counted from 1; 0: it has no such field. The bytes of types that
  * are not listed are all random. */
@@ -72,10 +74,14 @@ static inline ggml_half random_half(enum fill fill, int index) {
         return (ggml_half)sign;
     case FILL_NEGATIVE:
         return (ggml_half)(0x8000 | exponent << 10 | fraction);
-    case FILL_TINY: // times the largest quants still less than 0.5
+    case FILL_TINY: // times the largest quants still less than 0.5; some are zeros after others
+        if (index % 3 == 2) fraction = 0;
         return (ggml_half)((unsigned)index / 32 % 2 << 15 | fraction);
     case FILL_SUBNORMAL:
         return (ggml_half)(sign | fraction);
+    case FILL_WILD:
+        if (random_below(300) > 0) return (ggml_half)(sign | exponent << 10 | fraction);
+        return (ggml_half)(sign | 0x7c00 | (random_below(2) ? fraction : 0));
     case FILL_UNEQUAL:
         return (ggml_half)((10u + (unsigned)index % 5) << 10 | (unsigned)index * 37 % 1024);
     default:
@@ -196,9 +202,12 @@ static inline void fill_weights(const struct matrix *w, uint8_t *data, enum fill
 }
 
 static inline void fill_activations(float *x, int64_t n_cols, int n_tokens, enum fill fill) {
+    static const float wild[] = {0, 0x1p64f, 0x1p100f, 0x1p120f, INFINITY, NAN};
     for (int t = 0; t < n_tokens; t++) {
+        int where = random_below((int)n_cols);
         for (int64_t i = 0; i < n_cols; i++, x++) {
             *x = test_normal(&seed);
+            if (fill == FILL_WILD && i == where) *x *= wild[random_below(6)];
             if (fill != FILL_TINY) continue;
             float tiny = 0x1p-149f * (float)(1 + random_below(t % 2 ? 1000 : 1));
             *x = t % 3 == 0 ? -tiny : t % 3 == 1 ? tiny : random_sign(tiny);

@@ -131,8 +131,10 @@ struct heads read_heads(struct plan *p) {
 struct heads read_heads_at(struct plan *p, int il) {
     struct heads h = {.n = read_count(p, "attention.head_count", il, 1, NEEDED)};
     h.n_kv = read_count(p, "attention.head_count_kv", il, 1, h.n);
-    h.dim_k = read_count(p, "attention.key_length", il, 1, p->n_embd / h.n);
-    h.dim_v = read_count(p, "attention.value_length", il, 1, p->n_embd / h.n);
+    int first = il < 0 ? h.n : read_count(p, "attention.head_count", 0, 0, NEEDED);
+    int dim = p->n_embd / (first > 0 ? first : h.n); // of all layers
+    h.dim_k = read_count(p, "attention.key_length", il, 1, dim);
+    h.dim_v = read_count(p, "attention.value_length", il, 1, dim);
     if (h.dim_k < 1 || h.dim_v < 1) {
         PLAN_FAIL(p, KQ_BAD_FILE, "%s: %d heads for an embedding of %d",
                   key_of(p, "attention.head_count").text, h.n, p->n_embd);
@@ -266,6 +268,7 @@ static const struct known_key known_keys[] = {
     {NULL, "expert_weights_scale", ONE_OF, {0, 1}, "weights add up to 1"},
     {NULL, "expert_feed_forward_length", ONE_OF, {0, 0}, "no experts"},
     {"gpt-oss", "expert_gating_func", ONE_OF, {3, 3}, "a softmax over the chosen ones"},
+    {"nemotron_h_moe", "expert_gating_func", ONE_OF, {2, 2}, "sigmoids"},
     {"mimo2", "expert_gating_func", ONE_OF, {2, 2}, "sigmoids"},
     {"qwen2moe", "expert_gating_func", ONE_OF, {1, 1}, "a softmax over all"},
     {"qwen2moe", "expert_weights_norm", ONE_OF, {0, 0}, "weights are as the softmax has them"},

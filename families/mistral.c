@@ -10,7 +10,8 @@ void mistral3(struct plan *p) {
     struct heads hd = read_heads(p);
     struct rope r = read_rope(p, hd.dim_k);
     struct turns t = turns(p, r, NEIGHBOURS);
-    value temper = position_temper(p, r.ctx_orig);
+    float scale = number(p, "attention.temperature_scale", 0, 0);
+    value temper = scale > 0 ? temperature(p, scale, r.ctx_orig, 0) : NO_VALUE;
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
         struct qkv a = qkv(norm(x, "attn_norm"), &hd);

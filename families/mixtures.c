@@ -223,10 +223,13 @@ void mellum(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
     struct windows w = read_windows(p, 4, 0);
-    struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
+    struct rope r = read_rope(p, hd.dim_k);
+    struct turns far = turns(p, r, HALVES), near = w.n ? turns(p, unscaled(r), HALVES) : far;
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
-        x = add(x, normed_attention(norm(x, "attn_norm"), &hd, t, window_at(&w, il)));
+        int window = window_at(&w, il);
+        struct turns t = window ? near : far;
+        x = add(x, normed_attention(norm(x, "attn_norm"), &hd, t, window));
         x = add(x, experts(norm(x, "ffn_norm"), MIXTRAL, SILU));
     }
     logits(head(x));

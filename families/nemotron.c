@@ -40,7 +40,10 @@ static value nemotron_moe(value h, struct gating g, int n_latent) {
 void nemotron_h(struct plan *p) {
     rms(p);
     skip_prediction(p);
-    struct gating g = read_gating(p, SIGMOID, true);
+    struct gating g = {.gate = SIGMOID, .scale = expert_scale(p)};
+    g.normed = flag(p, "expert_weights_norm", false);
+    g.n_groups = count(p, "expert_group_count", 0, 0);
+    g.n_groups_used = count(p, "expert_group_used_count", 0, 0);
     int n_latent = count(p, "moe_latent_size", 0, 0);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {

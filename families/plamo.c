@@ -54,7 +54,8 @@ void plamo3(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
     struct windows w = read_windows(p, 8, 0);
-    struct rope r = read_rope(p, hd.dim_k), r_near = r;
+    struct rope r = read_rope(p, hd.dim_k), r_near = unscaled(r);
+    r_near.attn_factor = r.attn_factor;
     r_near.base = number(p, "rope.freq_base_swa", 0, 10000);
     struct turns far = turns(p, r, HALVES), near = w.n ? turns(p, r_near, HALVES) : far;
     value x = embed(p, "token_embd", p->n_embd, 1);

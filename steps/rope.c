@@ -99,15 +99,14 @@ struct turns turns(struct plan *p, struct rope r, enum pairs pairs) {
     value found = find_turns(p, &r);
     if (found.id) return (struct turns){found, pairs};
     struct turns_args *a = plan_keep(p, 1, sizeof *a);
-    bool both = r.factors_long && r.factors_short;
     *a = (struct turns_args){.r = r, .scale = r.attn_factor};
     if (r.scaling == ROPE_YARN) {
         double tenth = 0.1 * elementary_log(1 / frequency_scale(&r));
         a->scale *= (float)((1 + tenth) / (1 + (double)r.log_multiplier * tenth));
     }
-    a->inv_freq[0] = frequencies(p, &r, both ? r.factors_short : r.factors);
-    a->inv_freq[1] = both ? frequencies(p, &r, r.factors_long) : a->inv_freq[0];
-    p->ctx_matters |= both;
+    a->inv_freq[0] = frequencies(p, &r, r.factors ? r.factors : r.factors_short);
+    a->inv_freq[1] = frequencies(p, &r, r.factors ? r.factors : r.factors_long);
+    p->ctx_matters |= !r.factors && r.factors_short != r.factors_long;
     struct step *s = plan_step(p, &turns_kind, NO_VALUE, a);
     return (struct turns){step_makes(p, s, 0, r.n_dims), pairs};
 }

@@ -63,7 +63,7 @@ run quantize: %: $(BUILD)/%
 	$(call SHOW,cp)cp $< $@
 
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/*.c))
-$(BUILD)/run $(BUILD)/test/fuzz_options $(BUILD)/test/test_options: $(CLI_OBJ)
+$(BUILD)/run $(BUILD)/test/fuzz_options $(BUILD)/test/test_options $(BUILD)/test/test_thoughts: $(CLI_OBJ)
 $(BUILD)/quantize: $(BUILD)/cli/print.o
 $(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ)
 	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)

@@ -178,21 +178,21 @@ static const char *thoughts_field(const struct template *t) {
     return NULL;
 }
 
-/* Thoughts for which the template has no field stay in the text, between their marks, if a text can
- * spell those: templates look for them there. */
-static int add_marked(struct chat *c, const struct answer *a) {
-    const char *begin = a->marks->begin, *end = a->marks->end;
-    size_t n_begin = strlen(begin), n_end = strlen(end), len = 0;
-    char *all = malloc(n_begin + a->thoughts_len + n_end + a->text_len + 5);
+/* Thoughts for which the template has no field stay in the text, if a text can spell their marks:
+ * templates look for those there. The first one may have been in the prompt. */
+static int add_whole(struct chat *c, const struct answer *a) {
+    static const struct text none = {0};
+    struct text whole = {a->whole, a->whole_len};
+    if (!c->opened) return conversation_add(&c->conversation, "assistant", whole, NULL, none);
+    const char *begin = c->opened->begin;
+    size_t n = strlen(begin);
+    char *all = malloc(n + 1 + whole.len);
     if (!all) return FAIL("out of memory for an answer");
-    struct text parts[] = {{begin, n_begin}, {"\n", 1},   {a->thoughts, a->thoughts_len}, {"\n", 1},
-                           {end, n_end},     {"\n\n", 2}, {a->text, a->text_len}};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        memcpy(all + len, parts[i].data, parts[i].len);
-        len += parts[i].len;
-    }
-    int status = conversation_add(&c->conversation, "assistant", (struct text){all, len}, NULL,
-                                  (struct text){0});
+    memcpy(all, begin, n);
+    all[n] = '\n';
+    memcpy(all + n + 1, whole.data, whole.len);
+    whole = (struct text){all, n + 1 + whole.len};
+    int status = conversation_add(&c->conversation, "assistant", whole, NULL, none);
     free(all);
     return status;
 }
@@ -204,7 +204,7 @@ static int keep_answer(struct chat *c) {
     if (status) return status;
     const char *field = a.thoughts ? thoughts_field(&c->template) : NULL;
     if (a.thoughts && !field && !a.marks_are_control) {
-        status = add_marked(c, &a);
+        status = add_whole(c, &a);
     } else {
         status = conversation_add(&c->conversation, "assistant", (struct text){a.text, a.text_len},
                                   field, (struct text){a.thoughts, a.thoughts_len});

@@ -90,15 +90,20 @@ static char *plain(const struct spoken *all, size_t from, size_t to, size_t *len
     return text;
 }
 
-static int take_apart(const struct spoken *all, const struct thought_marks *m, size_t begin,
-                      bool marked, struct answer *out) {
+/* Whether a mark is one token, which is not shown. */
+static bool is_control(struct session *s, const char *mark) {
+    int32_t id = tokenizer_find(s->tokenizer, mark, strlen(mark));
+    return id >= 0 && piece_of(s, id, false).len == 0;
+}
+
+static int take_apart(struct session *s, const struct spoken *all, const struct thought_marks *m,
+                      size_t begin, struct answer *out) {
     size_t end = find(all, begin, m->end), answer = end;
     out->marks = m;
-    out->marks_are_control = marked ? all->control[begin - 1] : true;
+    out->marks_are_control = is_control(s, m->end);
     if (end == SIZE_MAX) {
         end = answer = all->len; // stopped while it was thinking
     } else {
-        out->marks_are_control = all->control[end];
         answer = end + strlen(m->end);
         size_t before = m->answer ? find(all, answer, m->answer) : SIZE_MAX;
         if (before != SIZE_MAX) answer = before + strlen(m->answer);
@@ -111,14 +116,15 @@ static int take_apart(const struct spoken *all, const struct thought_marks *m, s
     return out->thoughts && out->text ? 0 : FAIL("out of memory for an answer");
 }
 
-static int split(const struct spoken *all, const struct thought_marks *opened, struct answer *out) {
+static int split(struct session *s, const struct spoken *all, const struct thought_marks *opened,
+                 struct answer *out) {
     size_t start = 0;
-    if (opened) return take_apart(all, opened, 0, false, out);
+    if (opened) return take_apart(s, all, opened, 0, out);
     while (start < all->len && is_space(all->data[start])) start++;
     for (size_t i = 0; i < N_KNOWN; i++) {
         size_t n = strlen(known[i].begin);
         if (all->len - start < n || memcmp(all->data + start, known[i].begin, n) != 0) continue;
-        return take_apart(all, &known[i], start + n, true, out);
+        return take_apart(s, all, &known[i], start + n, out);
     }
     for (size_t i = 0; i < N_KNOWN; i++) { // no thoughts, but what stands before an answer
         size_t n = known[i].answer ? strlen(known[i].answer) : 0;
@@ -137,7 +143,10 @@ int read_answer(struct session *s, const struct thought_marks *opened, struct an
     struct spoken all = {0};
     *out = (struct answer){0};
     int status = read_spoken(s, &all);
-    if (status == 0) status = split(&all, opened, out);
+    if (status == 0) status = split(s, &all, opened, out);
+    if (status == 0 && !(out->whole = plain(&all, 0, all.len, &out->whole_len))) {
+        status = FAIL("out of memory for an answer");
+    }
     free(all.data);
     free(all.control);
     if (status) free_answer(out);
@@ -147,5 +156,6 @@ int read_answer(struct session *s, const struct thought_marks *opened, struct an
 void free_answer(struct answer *a) {
     free(a->text);
     free(a->thoughts);
+    free(a->whole);
     *a = (struct answer){0};
 }

@@ -16,7 +16,8 @@ const struct thought_marks *thoughts_opened(const char *prompt, size_t len);
 /* An answer taken apart; the texts are malloc'ed, any bytes, without control tokens. */
 struct answer {
     char *text, *thoughts; // thoughts: NULL if there are none
-    size_t text_len, thoughts_len;
+    char *whole;           // both, as they were generated
+    size_t text_len, thoughts_len, whole_len;
     /* Of answers with thoughts: their marks, and whether they are control tokens, which a text
      * cannot spell. */
     const struct thought_marks *marks;

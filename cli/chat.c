@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../array.h"
+#include "../utf8.h"
 #include "conversation.h"
 #include "generate.h"
 #include "modes.h"
@@ -404,10 +405,29 @@ static bool looks_like_command(const char *text, size_t len) {
     return n > 1 && (n == len || text[n] == ' ');
 }
 
+/* A text of a user becomes a message; that a message is UTF-8, and so what is not is replaced, is
+ * said. */
+static int add_question(struct chat *c, struct text text) {
+    size_t n_wrong = 0;
+    for (size_t i = 0, n; i < text.len; i += n ? n : 1) {
+        n = utf8_length(text.data + i, text.len - i);
+        n_wrong += n == 0;
+    }
+    if (n_wrong > 0) {
+        say("the message is not UTF-8: %zu byte%s replaced by U+FFFD", n_wrong,
+            n_wrong > 1 ? "s are" : " is");
+    }
+    return conversation_add(&c->conversation, "user", text, NULL, (struct text){0});
+}
+
 /* Answers what was typed, or does what it says; returns -1 to go on, otherwise the exit status. */
 static int take_message(struct chat *c) {
     struct typed *t = &c->typed;
     struct text text = {t->text, t->len};
+    if (t->first && !t->terminal && text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
+        say("the byte order mark in front of the first message is left out");
+        text = (struct text){text.data + 3, text.len - 3};
+    }
     if (text.len == 0) return -1;
     if (text.data[0] == '/' && !t->pasted) {
         const struct command *command = find_command(text.data, text.len);
@@ -420,7 +440,7 @@ static int take_message(struct chat *c) {
             return -1;
         }
     }
-    int status = conversation_add(&c->conversation, "user", text, NULL, (struct text){0});
+    int status = add_question(c, text);
     if (status == 0) status = answer(c);
     return status == 0 ? -1 : status;
 }
@@ -587,7 +607,7 @@ static int answer_once(struct chat *c) {
     if (!s->o->prompt) asked = as_typed(s, (struct gguf_str){text ? text : "", len});
     struct text question = {asked.data, asked.len};
     if (status == 0) {
-        status = conversation_add(&c->conversation, "user", question, NULL, (struct text){0});
+        status = add_question(c, question);
     }
     free(text);
     if (status == 0) status = answer(c);

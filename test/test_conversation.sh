@@ -142,6 +142,9 @@ becomes '/\0help' '"/\u0000help"'
 becomes 'a\r' '"a"'
 becomes 'a\\\nb' '"a\nb"'
 becomes '\0377\0303\0251' '"�é"'
+says "what is not UTF-8 is said" "the message is not UTF-8: 1 byte is replaced by U+FFFD"
+becomes '\0357\0273\0277a' '"a"'
+says "a byte order mark is said" "the byte order mark in front of the first message is left out"
 chat 0 "/help me\n" $llama --template chatml -n 1
 says "what a command does not take" "/help takes nothing behind it (//help sends the line as a message)"
 

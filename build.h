@@ -193,6 +193,7 @@ struct gating {
     int n_groups, n_groups_used; // the choice is among the best groups; up to 1 group: among all
     const float *bias;           // (n) added to scores for the choice alone; NULL: none
     const float *gains;          // (n) of each expert's weight; NULL: none
+    bool needs_bias;             // the file must have one (experts() looks for it)
 };
 
 struct choice {

@@ -179,6 +179,8 @@ struct rope read_rope(struct plan *p, int head_dim) {
     r.factors = vector_if(p, "rope_freqs", r.n_dims / 2);
     r.factors_long = vector_if(p, "rope_factors_long", r.n_dims / 2);
     r.factors_short = vector_if(p, "rope_factors_short", r.n_dims / 2);
+    if (r.factors_long) need(p, "rope_factors_short.weight");
+    if (r.factors_short) need(p, "rope_factors_long.weight");
     return r;
 }
 

@@ -25,6 +25,7 @@ void afmoe(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
     struct gating g = read_gating(p, SIGMOID, false);
+    g.needs_bias = true;
     int n_dense = count(p, "leading_dense_block_count", 0, 0);
     struct windows w = read_windows(p, 4, 0);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);

@@ -65,7 +65,7 @@ const struct family families[] = {
     {"exaone4", "EXAONE 4", exaone4},
     {"exaone-moe", "K-EXAONE", exaone_moe},
     {"nemotron", "Nemotron-4, Minitron", nemotron},
-    {"jais2", "Jais 2", nemotron},
+    {"jais2", "Jais 2", jais2},
     {"nemotron_h", "Nemotron-H, Nemotron Nano 2", nemotron_h},
     {"nemotron_h_moe", "Nemotron 3", nemotron_h},
     {"arcee", "AFM 4.5B", arcee},

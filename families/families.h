@@ -45,6 +45,7 @@ void falcon_h1(struct plan *p);
 void granite_hybrid(struct plan *p);
 /* nemotron.c */
 void nemotron(struct plan *p);
+void jais2(struct plan *p);
 void nemotron_h(struct plan *p);
 /* plamo.c */
 void plamo2(struct plan *p);

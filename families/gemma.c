@@ -198,6 +198,7 @@ static value gemma4_moe(value x, value dense) {
  * pairs still that do not turn. */
 void gemma4(struct plan *p) {
     rms(p);
+    need(p, "rope_freqs.weight");
     struct windows w = read_windows(p, 0, 0);
     int n_own = p->n_layer - count(p, "attention.shared_kv_layers", 0, 0);
     int n_in = count(p, "embedding_length_per_layer_input", 0, 0);

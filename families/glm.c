@@ -38,6 +38,7 @@ void glm4moe(struct plan *p) {
     skip_prediction(p);
     struct heads hd = read_heads(p);
     struct gating g = read_gating(p, SIGMOID, false);
+    g.needs_bias = true;
     int n_dense = count(p, "leading_dense_block_count", 0, 0);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);

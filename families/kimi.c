@@ -31,7 +31,10 @@ void kimi_linear(struct plan *p) {
     int n = count(p, "attention.head_count", 1, NEEDED), dim = count(p, "kda.head_dim", 1, NEEDED);
     int n_taps = count(p, "ssm.conv_kernel", 1, NEEDED);
     int n_dense = count(p, "leading_dense_block_count", 0, 0);
-    struct gating g = {.gate = read_gate(p, SIGMOID), .normed = true, .scale = expert_scale(p)};
+    struct gating g = {.gate = read_gate(p, SIGMOID),
+                       .normed = true,
+                       .scale = expert_scale(p),
+                       .needs_bias = true};
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
         value h = norm(x, "attn_norm");

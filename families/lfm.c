@@ -19,7 +19,8 @@ void lfm2(struct plan *p) {
     int n_dense = count(p, "leading_dense_block_count", 0, 0);
     int window = p->n_expert == 0 ? count(p, "attention.sliding_window", 0, 0) : 0;
     int dim = p->n_embd / count(p, "attention.head_count", 1, NEEDED);
-    struct gating g = {.gate = read_gate(p, SOFTMAX), .normed = true, .scale = 1};
+    struct gating g = {
+        .gate = read_gate(p, SOFTMAX), .normed = true, .scale = 1, .needs_bias = true};
     struct turns t = turns(p, read_rope(p, dim), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {

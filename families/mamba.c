@@ -23,6 +23,7 @@ static value mamba_mixer(value h, enum inner_norms norms) {
     for (int i = 0; norms != NO_NORMS && i < 3; i++) {
         parts[i] = norm(parts[i], norms == WEIGHTED_NORMS ? names[i] : NULL);
     }
+    need(p, "ssm_dt.bias");
     value dt = act(product(parts[0], "ssm_dt", n), F_SOFTPLUS);
     const float *a = tensor_transposed(p, "ssm_a", "", state, n);
     value y = selective_scan(x, parts[1], parts[2], dt, a, vector_named(p, "ssm_d", n));
@@ -87,7 +88,10 @@ value mamba2_mixer(value h) {
 void mamba2(struct plan *p) {
     rms(p);
     value x = embed(p, "token_embd", p->n_embd, 1);
-    for (int il = 0; layer(p, il); il++) x = add(x, mamba2_mixer(norm(x, "attn_norm")));
+    for (int il = 0; layer(p, il); il++) {
+        need(p, "ssm_norm.weight");
+        x = add(x, mamba2_mixer(norm(x, "attn_norm")));
+    }
     logits(head(x));
 }
 
@@ -125,6 +129,7 @@ void granite_hybrid(struct plan *p) {
     for (int il = 0; layer(p, il); il++) {
         value h = norm(x, "attn_norm"), y;
         if (count_at(p, "attention.head_count_kv", il, 0, NEEDED) == 0) {
+            need(p, "ssm_norm.weight");
             y = mamba2_mixer(h);
         } else {
             struct heads hd = read_heads_at(p, il);

@@ -7,10 +7,13 @@
 /* Phi-3.5-MoE (arXiv 2404.14219). Norms with biases, longrope. */
 void phimoe(struct plan *p) {
     rms(p);
+    need_biases(p, NORMS);
+    need(p, "output.bias");
     struct heads hd = read_heads(p);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
+        need(p, "attn_output.bias");
         x = add(x, attention(norm(x, "attn_norm"), &hd, t, 0));
         x = add(x, experts(norm(x, "ffn_norm"), MIXTRAL, SILU));
     }
@@ -87,7 +90,8 @@ void grovemoe(struct plan *p) {
 void minimax_m2(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
-    struct gating g = {.gate = read_gate(p, SIGMOID), .normed = true, .scale = 1};
+    struct gating g = {
+        .gate = read_gate(p, SIGMOID), .normed = true, .scale = 1, .needs_bias = true};
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
@@ -192,6 +196,7 @@ void step35(struct plan *p) {
 void laguna(struct plan *p) {
     rms(p);
     struct gating g = read_gating(p, SIGMOID, false);
+    g.needs_bias = true;
     int n_dense = count(p, "leading_dense_block_count", 0, 0);
     int n_shared = count(p, "expert_shared_feed_forward_length", 1, expert_width(p));
     struct windows w = read_windows(p, 4, 0);

@@ -2,11 +2,8 @@
 #include "families.h"
 #include "parts.h"
 
-/* Nemotron-4 (arXiv 2402.16819) and Minitron, its pruned kin (2407.14679): LayerNorm; half of each
- * head turns. Jais 2 (2025), whose products have biases and whose heads turn as a whole. */
-void nemotron(struct plan *p) {
+static void squared_relu_llama(struct plan *p) {
     centred(p);
-    need_biases(p, NORMS);
     struct heads hd = read_heads(p);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
@@ -17,13 +14,26 @@ void nemotron(struct plan *p) {
     logits(head(x));
 }
 
+/* Nemotron-4 (arXiv 2402.16819) and Minitron, its pruned kin (2407.14679): LayerNorm; half of each
+ * head turns. */
+void nemotron(struct plan *p) {
+    need_biases(p, NORMS);
+    squared_relu_llama(p);
+}
+
+/* Jais 2 (2025, no arXiv number): the same with biases everywhere, and heads turn as a whole. */
+void jais2(struct plan *p) {
+    need_biases(p, NORMS_AND_PRODUCTS);
+    squared_relu_llama(p);
+}
+
 /* Experts without gates; in Nemotron 3 Super in a smaller space than the router and the shared one.
  */
 static value nemotron_moe(value h, struct gating g, int n_latent) {
     struct plan *p = h.p;
     int n_ff = expert_width(p);
     int n_shared = count(p, "expert_shared_feed_forward_length", 1, NEEDED);
-    g.bias = vector_named_if(p, "exp_probs_b.bias", p->n_expert);
+    g.bias = vector_named(p, "exp_probs_b.bias", p->n_expert);
     struct choice c = choose(product(h, "ffn_gate_inp", p->n_expert), p->n_expert_used, g);
     value z = n_latent ? product(h, "ffn_latent_down", n_latent) : h;
     z = experts_begin(z, &c);
@@ -51,6 +61,7 @@ void nemotron_h(struct plan *p) {
         int n_kv = count_at(p, "attention.head_count_kv", il, 0, NEEDED);
         int n_ff = count_at(p, "feed_forward_length", il, 0, NEEDED);
         if (n_ff == 0 && n_kv == 0) {
+            need(p, "ssm_norm.weight");
             y = mamba2_mixer(h);
         } else if (n_ff == 0) {
             struct heads hd = read_heads_at(p, il);

@@ -166,6 +166,7 @@ value experts(value h, struct gating g, enum activation act) {
     expert_width(p);
     g.bias = vector_named_if(p, "exp_probs_b.bias", p->n_expert);
     if (!g.bias) g.bias = vector_named_if(p, "exp_probs_b", p->n_expert);
+    if (!g.bias && g.needs_bias) need(p, "exp_probs_b.bias");
     struct choice c = choose(product(h, "ffn_gate_inp", p->n_expert), p->n_expert_used, g);
     return chosen_experts(h, &c, act);
 }

@@ -19,6 +19,7 @@ static value plamo2_mixer(value h) {
     products(x, "ssm_x", 3, (const int64_t[]){state, state, n_dt}, parts);
     value b = named_norm(parts[0], "ssm_b_norm"), c = named_norm(parts[1], "ssm_c_norm");
     value dt = named_norm(parts[2], "ssm_dt_norm");
+    need(p, "ssm_dt.bias");
     dt = act(product(dt, "ssm_dt", n_heads_), F_SOFTPLUS);
     value decay = act(gain(dt, vector_named(p, "ssm_a", n_heads_), "ssm_a"), F_EXP);
     value y = scan(heads(x, dim), b, c, dt, decay, vector_named(p, "ssm_d", n_heads_));

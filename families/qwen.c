@@ -11,6 +11,7 @@ void qwen(struct plan *p) {
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
+        need(p, "attn_qkv.bias");
         x = add(x, attention(norm(x, "attn_norm"), &hd, t, 0));
         value h = norm(x, "ffn_norm");
         value gate = product(h, "ffn_gate", n_ff), up = product(h, "ffn_up", n_ff);

@@ -52,6 +52,69 @@ static void check_renamed(const char *model, uint8_t *file, size_t size, uint8_t
     *letter = old;
 }
 
+/* What a file may lack: it is another model then, or the same one in the files of another year. All
+ * other tensors that the file has are what every model of its architecture has. */
+static const struct optional {
+    const char *model, *tensor; // without "blk.N."; NULL: of any model
+} optional[] = {
+    {NULL, "output.weight"}, // token_embd serves for both
+    {NULL, "attn_q.bias"},
+    {NULL, "attn_k.bias"},
+    {NULL, "attn_v.bias"},
+    {"apertus", "rope_freqs.weight"},
+    {"exaone", "rope_freqs.weight"},
+    {"llama", "rope_freqs.weight"},
+    {"step35", "rope_freqs.weight"},
+    {"bailingmoe2", "exp_probs_b.bias"},
+    {"deepseek2", "exp_probs_b.bias"},
+    {"dots1", "exp_probs_b.bias"},
+    {"ernie4_5-moe", "exp_probs_b.bias"},
+    {"exaone-moe", "exp_probs_b.bias"},
+    {"mimo2", "exp_probs_b.bias"},
+    {"step35", "exp_probs_b.bias"},
+    {"hy_v3", "exp_probs_b"},
+    {"chatglm", "attn_qkv.bias"},
+    {"glm4moe-qknorm", "attn_q_norm.weight"},
+    {"glm4moe-qknorm", "attn_k_norm.weight"},
+    {"stablelm", "ffn_norm.weight"}, // the branches are parallel
+    {"stablelm-12b", "attn_q_norm.weight"},
+    {"falcon-40b", "attn_norm_2.weight"},
+    {"codeshell", "token_embd.weight"},
+    {"mimo2", "attn_sinks.weight"},
+    {"gemma4", "attn_v.weight"},
+    {"gemma4", "layer_output_scale.weight"},
+    {"gemma3n", "attn_k.weight"}, // of layers that use others' keys and values
+    {"gemma3n", "attn_v.weight"},
+    {"gemma3n", "attn_k_norm.weight"},
+    {"nvfp4", "scale"},
+    {"mpt-positions", "position_embd.weight"},
+    {"mpt-normed", ""}, // MPT's biases and norms of heads
+};
+
+static bool may_lack(const char *model, const char *tensor) {
+    int start = 0;
+    sscanf(tensor, "blk.%*u.%n", &start);
+    for (size_t i = 0; i < sizeof optional / sizeof optional[0]; i++) {
+        const struct optional *o = &optional[i];
+        size_t n = strlen(tensor + start), suffix = strlen(o->tensor);
+        bool ends = n >= suffix && strcmp(tensor + start + n - suffix, o->tensor) == 0;
+        if (ends && (!o->model || strstr(model, o->model))) return true;
+    }
+    return false;
+}
+
+/* With another letter a tensor that every such model has is missing; any other is left over. */
+static void check_lost(const char *model, uint8_t *file, size_t size, uint8_t *letter,
+                       const char *name) {
+    uint8_t old = *letter;
+    *letter = '#';
+    const char *text = open_message(file, size);
+    bool left_over = strstr(text, " is not part of a model");
+    CHECK(text[0] && (!left_over || may_lack(model, name)), "%s without %s: \"%s\"", model, name,
+          text);
+    *letter = old;
+}
+
 /* The number of the key, or 0. */
 static uint32_t number(const struct gguf *g, const char *key) {
     struct gguf_str arch = {"", 0};
@@ -79,7 +142,7 @@ static void test_tensors(const char *model, const struct gguf *g, uint8_t *file,
         uint8_t *name = find_string(file, size, t->name, len);
         CHECK(name, "%s: %s is not in the file", model, t->name);
         if (!name) continue;
-        check_renamed(model, file, size, name + len - 1, t->name);
+        check_lost(model, file, size, name + len - 1, t->name);
         bool vector = t->ne[0] == 1 || t->ne[1] == 1; // lies as it likes
         if (t->n_dims != 2 || t->ne[0] == t->ne[1] || vector) continue;
         uint8_t *ne = name + len + 4;

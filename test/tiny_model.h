@@ -19,7 +19,7 @@ struct tiny {
     bool no_pre_norms; // no attn_norm, no ffn_norm
     bool wide_qk_norm; // over all heads
     bool ffn_norm_is_post_attention;
-    bool sinks, expert_biases;
+    bool sinks, expert_biases, output_bias;
     bool windows; // of 4 positions
     uint64_t seed;
 };
@@ -66,6 +66,7 @@ static inline struct tiny tiny_family(const char *arch) {
     t.expert_biases = golden_tensor(&g, "ffn_gate_exps.bias");
     const struct gguf_tensor *norm = golden_tensor(&g, "attn_q_norm.weight"),
                              *q = golden_tensor(&g, "attn_q.weight");
+    t.output_bias = golden_tensor(&g, "attn_output.bias");
     t.qk_norm = norm;
     t.wide_qk_norm = norm && q && norm->ne[0] == q->ne[1];
     if (golden_tensor(&g, "ffn_gate_inp.weight")) {
@@ -151,6 +152,7 @@ static inline void tiny_attention(struct gguf_build *b, const struct tiny *t, in
         tiny_vector(b, t, tiny_name(il, "attn_k_norm.weight"), wide ? nk : t->dim_k, 1);
     }
     tiny_matrix(b, t, tiny_name(il, "attn_output.weight"), t->n_head * t->dim_v, t->n_embd, 0);
+    if (t->output_bias) tiny_vector(b, t, tiny_name(il, "attn_output.bias"), t->n_embd, 0);
     if (t->sinks) tiny_vector(b, t, tiny_name(il, "attn_sinks.weight"), t->n_head, 0);
     if (t->post_norms || t->ffn_norm_is_post_attention) {
         tiny_vector(b, t, tiny_name(il, "post_attention_norm.weight"), t->n_embd, 1);

@@ -84,7 +84,7 @@ value embed(struct plan *p, const char *name, int64_t n, float scale); // row of
 value learned_positions(struct plan *p, const char *name, int64_t n);
 value heads(value x, int dim); // the same, seen as heads of dim
 
-value l2_norm(value x);                      // each head divided by its length, or by eps
+value l2_norm(value x);                      // each head divided by sqrt(length^2 + eps)
 value group_norm(value x, const char *name); // of each head, NAME has a weight for each of x
 /* The model's kind of norm, RMS (arXiv 1910.07467) or LayerNorm (1607.06450), times NAME, plus
  * NAME.bias if the file has it; NULL: no weight. */

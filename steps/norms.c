@@ -72,9 +72,8 @@ static void l2_token(struct pass *p, const struct step *s, int i) {
     const float *x = row(p, s->in[0], i);
     float *y = row(p, s->out[0], i);
     for (int at = 0; at < s->in[0].n; at += a->n) {
-        float length = sqrtf(sum_of_squares(x + at, a->n));
-        float scale = 1.0f / (length < a->eps ? a->eps : length); // a NaN stays
-        if (length == INFINITY) scale = NAN;                      // no zeros by an overflow
+        float length = sqrtf(sum_of_squares(x + at, a->n) + a->eps);
+        float scale = length < INFINITY ? 1 / length : NAN; // no zeros by an overflow
         for (int k = 0; k < a->n; k++) y[at + k] = x[at + k] * scale;
     }
 }

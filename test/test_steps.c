@@ -357,6 +357,26 @@ static void test_xielu(void) {
     }
 }
 
+/* ---- length 1 -------------------------------------------------------------------------------- */
+
+static void write_l2(struct plan *p) {
+    p->eps = 0.5f;
+    logits(wanted(l2_norm(heads(embed(p, "token_embd", p->n_embd, 1), 6))));
+}
+
+static void test_l2_norm(void) {
+    struct table in = normal_rows(18), out = run_every_way(write_l2, &in, "l2 norm");
+    for (int i = 0; i < N_TOKENS; i++) {
+        for (int k = 0; k < in.n; k++) {
+            double sum = 0.5;
+            for (int j = k / 6 * 6; j < k / 6 * 6 + 6; j++) {
+                sum += (double)in.rows[i][j] * (double)in.rows[i][j];
+            }
+            CHECK(close_to(out.rows[i][k], (double)in.rows[i][k] / sqrt(sum)), "row %d", i);
+        }
+    }
+}
+
 /* ---- what is not finite ---------------------------------------------------------------------- */
 
 enum { WIDTH = 16, HALF = WIDTH / 2 };
@@ -468,6 +488,7 @@ int main(void) {
     test_latent();
     test_temperature();
     test_xielu();
+    test_l2_norm();
     test_not_finite();
     return test_done("test_steps");
 }

@@ -238,6 +238,7 @@ static const struct known_key known_keys[] = {
     {NULL, "mm.*", HARMLESS, {0}, "of the part that sees"},
     {NULL, "n_deepstack_layers", HARMLESS, {0}, "of the part that sees"},
     {NULL, "attention.layer_norm_epsilon", HARMLESS, {0}, "norms are RMS, with a key of their own"},
+    {NULL, "attention.layer_norm_rms_epsilon", HARMLESS, {0}, "norms are LayerNorm"},
     {NULL, "feed_forward_length", HARMLESS, {0}, "of dense layers: there are none"},
     {NULL, "attention.head_count", ONE_OF, {0, 0}, "no attention"},
     {"nemotron_h_moe", "expert_shared_count", ONE_OF, {1, 1}, "there is one"},

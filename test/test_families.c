@@ -25,6 +25,7 @@ static void test_odd_shapes(void) {
         {"values shorter", {"llama", 11, 2, 32, 4, 2, 16, 6, 64, .seed = 2}},
         {"values longer", {"llama", 11, 2, 32, 4, 2, 4, 12, 64, .seed = 2}},
         {"heads wider than the embedding", {"llama", 11, 1, 16, 4, 2, 32, 32, 64, .seed = 2}},
+        {"seven heads with ALiBi", {"refact", 11, 1, 32, 7, 1, 5, 3, 64, .seed = 2}},
         {"tied", {"llama", 11, 1, 32, 4, 2, 8, 8, 64, .seed = 2, .tied = true}},
         {"five layers of smollm3", {"smollm3", 11, 5, 32, 4, 2, 8, 8, 64, .seed = 2}},
         {"f16", {"llama", 11, 1, 30, 3, 1, 10, 10, 50, .type = GGML_TYPE_F16, .seed = 2}},
@@ -46,10 +47,10 @@ static void test_odd_shapes(void) {
  * much their own: test_transformer runs golden models of all. */
 static void test_families(void) {
     static const char *const names[] = {
-        "llama",   "granite",       "granitemoe", "minicpm", "internlm2", "mistral3",
-        "xverse",  "ernie4_5",      "exaone",     "qwen2",   "qwen3",     "qwen3moe",
-        "phi3",    "hunyuan-dense", "seed_oss",   "gpt-oss", "glm4",      "olmo2",
-        "exaone4", "gemma",         "gemma2",     "gemma3",  "smollm3"};
+        "llama",    "refact",  "granite",       "granitemoe", "minicpm", "internlm2",
+        "mistral3", "xverse",  "ernie4_5",      "exaone",     "qwen2",   "qwen3",
+        "qwen3moe", "phi3",    "hunyuan-dense", "seed_oss",   "gpt-oss", "glm4",
+        "olmo2",    "exaone4", "gemma",         "gemma2",     "gemma3",  "smollm3"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct tiny t = tiny_family(names[i]);
         free(run_tiny(&t, names[i]));

@@ -126,12 +126,13 @@ static void append_layers(struct line *l, struct make *makes, bool *told, int n_
     }
 }
 
-void plan_layers(const struct plan *p, plan_layers_fn *put, void *to) {
+bool plan_layers(const struct plan *p, plan_layers_fn *put, void *to) {
     struct kind_count kinds[MAX_KINDS];
     int n = count_kinds(p, kinds);
     struct make *makes = make_of_layers(p, kinds, n);
     bool *told = calloc((size_t)p->n_layer + 1, sizeof *told);
-    for (int il = 0; makes && told && il < p->n_layer; il++) {
+    bool enough = makes && told;
+    for (int il = 0; enough && il < p->n_layer; il++) {
         if (told[il]) continue;
         struct line layers = {.len = 0}, made = {.len = 0};
         append_layers(&layers, makes, told, p->n_layer, il);
@@ -140,6 +141,7 @@ void plan_layers(const struct plan *p, plan_layers_fn *put, void *to) {
     }
     free(makes);
     free(told);
+    return enough;
 }
 
 void plan_sketch(const struct plan *p, char *out, size_t size) {

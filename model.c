@@ -129,10 +129,10 @@ void model_kinds(const struct model *m, char *out, size_t size) {
     plan_kinds(m->plan, out, size);
 }
 
-void model_layers(const struct model *m,
+bool model_layers(const struct model *m,
                   void (*put)(void *to, const char *layers, const char *kinds, int window),
                   void *to) {
-    plan_layers(m->plan, put, to);
+    return plan_layers(m->plan, put, to);
 }
 
 bool model_remembers(const struct model *m, int i, bool kv_f32, struct model_part *part) {

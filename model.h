@@ -47,8 +47,8 @@ size_t model_memory(const struct model *m, int n_ctx, int n_batch, bool kv_f32);
 void model_kinds(const struct model *m, char *out, size_t size);
 
 /* Layers that are made alike: "0-2, 4-6", their kinds of step, and how many positions they look
- * back on (0: all, or none). */
-void model_layers(const struct model *m,
+ * back on (0: all, or none). False: out of memory. */
+bool model_layers(const struct model *m,
                   void (*put)(void *to, const char *layers, const char *kinds, int window),
                   void *to);
 

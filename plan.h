@@ -174,9 +174,10 @@ void plan_kinds(const struct plan *p, char *out, size_t size);
 void plan_sketch(const struct plan *p, char *out, size_t size);
 
 /* What layers are made of: put gets "0-2, 4-6", their kinds as plan_sketch has them, and how many
- * positions they look back on (0: all, or none). Layers that are made alike are told together. */
+ * positions they look back on (0: all, or none). Layers that are made alike are told together.
+ * False: out of memory. */
 typedef void plan_layers_fn(void *to, const char *layers, const char *kinds, int window);
-void plan_layers(const struct plan *p, plan_layers_fn *put, void *to);
+bool plan_layers(const struct plan *p, plan_layers_fn *put, void *to);
 
 /* What a sequence remembers in all layers that do so alike: so many cached numbers of each
  * position, or of the last `window` ones, or so many floats of a state. */

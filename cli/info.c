@@ -239,18 +239,20 @@ static void describe_touched(const struct info *in) {
            100 * touched / (double)in->g->mapped_bytes);
 }
 
-static void describe_model(const struct info *in) {
+static int describe_model(const struct info *in) {
     label("architecture");
     put_text(in->arch, MAX_SHOWN);
     printf("\n");
     describe_steps(in);
-    if (!find(in, "block_count")) return; // a vocabulary, or nothing that we know
+    if (!find(in, "block_count")) return 0; // a vocabulary, or nothing that we know
     label("layers");
     put_known(in, "", "block_count", "");
     put_known(in, ", embedding ", "embedding_length", "");
     put_known(in, ", feed-forward ", "feed_forward_length", "");
     printf("\n");
-    if (in->runs) model_layers(&in->s->model, put_layers, NULL);
+    if (in->runs && !model_layers(&in->s->model, put_layers, NULL)) {
+        return FAIL("out of memory for a list of layers");
+    }
     describe_remembered(in);
     if (put_known(in, "experts        ", "expert_count", "")) {
         put_known(in, ", ", "expert_used_count", " used for each token");
@@ -263,6 +265,7 @@ static void describe_model(const struct info *in) {
     describe_windows(in);
     describe_rope(in);
     put_known(in, "context        ", "context_length", "\n");
+    return 0;
 }
 
 /* ---- vocabulary and chat --------------------------------------------------------------------- */
@@ -524,7 +527,7 @@ int print_info(struct session *s) {
     }
     add_tensors(&in);
     describe_file(&in);
-    describe_model(&in);
+    if (describe_model(&in) != 0) return EXIT_FAILED;
     describe_vocabulary(&in);
     describe_chat(&in);
     describe_types(&in);

@@ -1,4 +1,4 @@
-/* How byte-level BPE cuts a text into words before it merges inside them: one rule per name of
+/* How BPE cuts a text into words before it merges inside them: one rule per name of
  * tokenizer.ggml.pre. The published rules are regular expressions over Unicode categories, each
  * from a model's tokenizer.json; pretokenize.c holds them in a shorthand of its own. */
 #ifndef PRETOKENIZE_H
@@ -15,7 +15,10 @@ struct pretokenizer {
     const char *name;
     int rule;         // private
     bool whole_words; // a word that is a token as it stands is not merged ("ignore_merges")
+    bool whole_lines; // the same for words of newlines alone
+    bool raw;         // tokens are UTF-8 with U+2581 for spaces and bytes like <0x41>, as in SPM
     bool add_bos;     // unless tokenizer.ggml.add_bos_token says otherwise
+    bool needs_bos;   // whatever it says
     bool no_bos;      // no default BOS id
 };
 

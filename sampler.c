@@ -20,6 +20,8 @@ struct sampler {
     struct sampler_params params;
     uint64_t random; // state of the generator
     int n_vocab;
+    const int32_t *forbidden; // (n_forbidden)
+    size_t n_forbidden;
     int n;                        // candidates left
     struct candidate candidate[]; // by ascending id
 };
@@ -75,6 +77,10 @@ static void load_candidates(struct sampler *s, const float *logits, const int32_
     for (int i = 0; i < s->n; i++) {
         s->candidate[i] = (struct candidate){.logit = positive_zero(logits[i]), .id = i};
     }
+    for (size_t i = 0; i < s->n_forbidden; i++) {
+        int32_t id = s->forbidden[i];
+        if (id >= 0 && id < s->n_vocab) s->candidate[id].logit = -INFINITY;
+    }
     float penalty = s->params.repeat_penalty;
     int last_n = s->params.repeat_last_n;
     if (penalty == 1) return;
@@ -83,7 +89,7 @@ static void load_candidates(struct sampler *s, const float *logits, const int32_
         int32_t id = history[i];
         if (id < 0 || id >= s->n_vocab) continue;
         float x = logits[id]; // not the candidate's: a repeated token is penalized once
-        if (x == -INFINITY) continue;
+        if (s->candidate[id].logit == -INFINITY) continue;
         x = x > 0 ? x / penalty : x * penalty; // may overflow
         s->candidate[id].logit = positive_zero(fminf(FLT_MAX, fmaxf(-FLT_MAX, x)));
     }
@@ -171,6 +177,7 @@ static int32_t pick(struct sampler *s, const float *logits, const int32_t *histo
     if (unusable_logits(logits, s->n_vocab)) return -1;
     load_candidates(s, logits, history, n_history);
     struct candidate best = likeliest(s);
+    if (best.logit == -INFINITY) return -1;
     if (s->params.temp == 0) return best.id;
     apply_top_k(s);
     apply_top_p_min_p(s, best.logit);
@@ -218,7 +225,14 @@ struct sampler *sampler_open(const struct sampler_params *params, int n_vocab, s
     s->params = *params;
     s->random = params->seed;
     s->n_vocab = n_vocab;
+    s->forbidden = NULL;
+    s->n_forbidden = 0;
     return s;
+}
+
+void sampler_forbid(struct sampler *s, const int32_t *ids, size_t n) {
+    s->forbidden = ids;
+    s->n_forbidden = n;
 }
 
 void sampler_close(struct sampler *s) {

@@ -28,10 +28,15 @@ struct sampler;
 struct sampler *sampler_open(const struct sampler_params *params, int n_vocab, struct error *err);
 void sampler_close(struct sampler *s); // NULL is fine
 
+/* From now on these are not picked, as if their logits were -infinity; ids out of range are
+ * skipped. The array must outlive the sampler. */
+void sampler_forbid(struct sampler *s, const int32_t *ids, size_t n);
+
 /* The next token, 0..n_vocab-1, for logits[n_vocab] after the tokens history[n_history] (ids out
  * of range are skipped; NULL if n_history is 0). Of equal logits the lower id counts as likelier,
  * -infinity is never picked. -1 if a logit is NaN or +infinity, or none is finite: that is no
- * answer of a model. Otherwise each call with temp > 0 uses up one number of the generator. */
+ * answer of a model, or if all that are left must not be picked. Otherwise each call with temp > 0
+ * uses up one number of the generator. */
 int32_t sampler_pick(struct sampler *s, const float *logits, const int32_t *history,
                      size_t n_history);
 

@@ -48,18 +48,12 @@ int32_t string_index_find(const struct string_index *x, struct string_key key) {
     return slot ? (int32_t)(*slot & x->mask) - 1 : -1;
 }
 
-/* Inserts entry i, a string that is not empty. Of equal ones the first counts if `repeats` are
- * allowed. */
+/* Inserts entry i, a string that is not empty. */
 static int index_insert(struct string_index *x, size_t i, struct gguf_str s, uint64_t hash,
-                        const char *name, bool repeats, struct error *err) {
+                        const char *name, struct error *err) {
     uint32_t *slot = index_probe(x, (struct string_key){.text = s.data, .len = s.len}, hash);
     if (!slot) return error_set(err, KQ_BAD_FILE, "%s: made to collide at entry %zu", name, i);
-    if (*slot == 0) {
-        *slot = ((uint32_t)hash & ~x->mask) | (uint32_t)(i + 1);
-    } else if (!repeats) {
-        return error_set(err, KQ_BAD_FILE, "%s: entries %u and %zu are the same text '%.*s'", name,
-                         (*slot & x->mask) - 1, i, GGUF_SHORT(s));
-    }
+    if (*slot == 0) *slot = ((uint32_t)hash & ~x->mask) | (uint32_t)(i + 1);
     return 0;
 }
 
@@ -67,14 +61,14 @@ static int index_insert(struct string_index *x, size_t i, struct gguf_str s, uin
  * larger than the caches, and this halves the time it takes to load. */
 #define AHEAD 32
 
-static int index_fill(struct string_index *x, const char *name, bool repeats, struct error *err) {
+static int index_fill(struct string_index *x, const char *name, struct error *err) {
     struct gguf_str s[AHEAD];
     uint64_t hash[AHEAD];
     const uint8_t *cursor = x->base;
     for (size_t i = 0; i < x->n + AHEAD; i++) {
         size_t k = i % AHEAD;
         if (i >= AHEAD && s[k].len > 0) {
-            if (index_insert(x, i - AHEAD, s[k], hash[k], name, repeats, err) != 0) return -1;
+            if (index_insert(x, i - AHEAD, s[k], hash[k], name, err) != 0) return -1;
         }
         if (i >= x->n) continue;
         if (cursor - x->base > UINT32_MAX)
@@ -89,7 +83,7 @@ static int index_fill(struct string_index *x, const char *name, bool repeats, st
 }
 
 int string_index_build(struct string_index *x, const char *name, const struct gguf_kv *array,
-                       bool repeats, struct error *err) {
+                       struct error *err) {
     *x = (struct string_index){.base = array->data, .n = (size_t)array->n, .shift = 63};
     if (array->n > INT32_MAX / 2) return error_set(err, KQ_BAD_FILE, "%s: too many strings", name);
     while ((size_t)1 << (64 - x->shift) < 2 * x->n) x->shift--;
@@ -97,7 +91,7 @@ int string_index_build(struct string_index *x, const char *name, const struct gg
     x->offset = malloc(x->n * sizeof *x->offset + 1);
     x->slots = calloc((size_t)x->mask + 1, sizeof *x->slots);
     if (!x->offset || !x->slots) return error_set(err, KQ_NO_MEMORY, "out of memory for %s", name);
-    return index_fill(x, name, repeats, err);
+    return index_fill(x, name, err);
 }
 
 void string_index_free(struct string_index *x) {

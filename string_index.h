@@ -23,11 +23,10 @@ struct string_index {
     size_t max_len;
 };
 
-/* Indexes all strings of the array but the empty ones. Of equal strings the first counts if
- * `repeats` are allowed, else they are an error; `name` is the array's for messages. 0, or -1 and
- * err; string_index_free() is due in both cases. */
+/* Indexes all strings of the array but the empty ones; of equal strings the first counts. `name` is
+ * the array's for messages. 0, or -1 and err; string_index_free() is due in both cases. */
 int string_index_build(struct string_index *x, const char *name, const struct gguf_kv *array,
-                       bool repeats, struct error *err);
+                       struct error *err);
 void string_index_free(struct string_index *x); // may be all zero
 
 /* What is looked up: text[0, len), with a space put in before text[split] if split > 0. */

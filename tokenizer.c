@@ -1,409 +1,15 @@
-#include "tokenizer.h"
-
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "array.h"
-#include "floats.h"
-#include "fpstate.h"
-#include "pretokenize.h"
-#include "string_index.h"
+#include "tokenizer_internal.h"
 #include "utf8.h"
 
-#define KEY(name) "tokenizer.ggml." name
-
-/* ---- the tokenizer --------------------------------------------------------------------------- */
-
-enum {
-    NORMAL = 1 << 0,
-    UNKNOWN = 1 << 1,
-    CONTROL = 1 << 2,
-    USER_DEFINED = 1 << 3,
-    BYTE = 1 << 4,
-    STRIP_AFTER = 1 << 5, // white space after the token is dropped
-    END_OF_GENERATION = 1 << 6,
-    MADE_PLAIN = 1 << 7, // a control token that is treated as if users had defined it
-};
-
-/* A token that is looked for in the raw text. */
-struct special {
-    struct gguf_str text;
-    int32_t id;
-    int32_t shorter; // the longest other special that this one begins with, or -1
-    uint32_t order;  // place among all: the longest first, then by id
-};
-
-/* Longer specials are not looked for: that bounds the work on every byte of text. */
-#define SPECIAL_MAX 512
-
-struct tokenizer {
-    bool bpe; // else SPM
-    const struct pretokenizer *pre;
-    struct string_index vocab;
-    struct string_index merges; // "left right", by rank
-    uint8_t *attributes;        // (n_vocab)
-    uint32_t *order;            // (n_vocab) SPM: ascending as the score falls
-    int32_t byte_id[256];       // SPM: the token for a byte, or -1
-    uint32_t byte_cp[256];      // BPE: the character that stands for a byte
-    int16_t cp_byte[0x144];     // the byte that a character stands for, or -1
-    int32_t bos, eos, unk;
-    bool add_bos, add_eos, add_space_prefix;
-    struct special *specials; // (n_specials) sorted by text
-    size_t n_specials;
-    bool special_start[256]; // by first byte
-    atomic_int *stop;
-};
-
-static struct gguf_str token_text(const struct tokenizer *t, int32_t id) {
-    return string_index_at(&t->vocab, (size_t)id);
-}
+/* ---- the vocabulary -------------------------------------------------------------------------- */
 
 int32_t tokenizer_find(const struct tokenizer *t, const char *text, size_t len) {
     return len == 0 ? -1
                     : string_index_find(&t->vocab, (struct string_key){.text = text, .len = len});
-}
-
-static int32_t find_name(const struct tokenizer *t, const char *name) {
-    return tokenizer_find(t, name, strlen(name));
-}
-
-/* ---- loading: arrays ------------------------------------------------------------------------- */
-
-static int get_array(const struct gguf *g, const char *key, enum gguf_type type, uint64_t n,
-                     const struct gguf_kv **array, struct error *err) {
-    int found = gguf_get_array(g, key, type, array, err);
-    if (found > 0 && (*array)->n < n) {
-        return error_set(err, KQ_BAD_FILE, "%s: has %llu entries, the vocabulary has %llu tokens",
-                         key, (unsigned long long)(*array)->n, (unsigned long long)n);
-    }
-    return found;
-}
-
-static int load_types(struct tokenizer *t, const struct gguf *g, struct error *err) {
-    /* Undefined and unused tokens (0, 5) are neither found in a text nor printed. */
-    static const uint8_t attributes[] = {0, NORMAL, UNKNOWN, CONTROL, USER_DEFINED, 0, BYTE};
-    const struct gguf_kv *types = NULL;
-    if (get_array(g, KEY("token_type"), GGUF_INT32, t->vocab.n, &types, err) < 0) return -1;
-    t->attributes = malloc(t->vocab.n + 1);
-    if (!t->attributes)
-        return error_set(err, KQ_NO_MEMORY, "out of memory for %zu token types", t->vocab.n);
-    for (size_t i = 0; i < t->vocab.n; i++) {
-        int64_t type = types ? gguf_int_at(types, i) : 1;
-        t->attributes[i] = type >= 0 && type <= 6 ? attributes[type] : 0;
-    }
-    return 0;
-}
-
-/* Floats compare like these integers, higher scores first. */
-static uint32_t score_order(float score) {
-    uint32_t bits = float_bits(score + 0.0f); // -0 + 0 is +0
-    return bits >> 31 ? bits : ~(bits | 0x80000000);
-}
-
-static int load_scores(struct tokenizer *t, const struct gguf *g, struct error *err) {
-    const struct gguf_kv *scores = NULL;
-    if (get_array(g, KEY("scores"), GGUF_FLOAT32, t->vocab.n, &scores, err) < 0) return -1;
-    t->order = malloc(t->vocab.n * sizeof *t->order + 1);
-    if (!t->order) return error_set(err, KQ_NO_MEMORY, "out of memory for %zu scores", t->vocab.n);
-    for (size_t i = 0; i < t->vocab.n; i++) {
-        float score = scores ? (float)gguf_f32_at(scores, i) : 0;
-        if (isnan(score))
-            return error_set(err, KQ_BAD_FILE, KEY("scores") ": entry %zu is not a number", i);
-        t->order[i] = score_order(score);
-    }
-    return 0;
-}
-
-/* ---- loading: special tokens ----------------------------------------------------------------- */
-
-/* Sets *id to the key's value, which must be a token; without the key *id, a default, becomes -1 if
- * there is no such token. */
-static int get_id(const struct tokenizer *t, const struct gguf *g, const char *key, int32_t *id,
-                  struct error *err) {
-    uint32_t value = UINT32_MAX;
-    if (gguf_get_u32(g, key, &value, err) < 0) return -1;
-    if (value == UINT32_MAX) { // absent, or written as "none"
-        if (*id >= 0 && (size_t)*id >= t->vocab.n) *id = -1;
-        return 0;
-    }
-    if (value >= t->vocab.n) {
-        return error_set(err, KQ_BAD_FILE, "%s: %u is no token, the vocabulary has %zu", key, value,
-                         t->vocab.n);
-    }
-    *id = (int32_t)value;
-    return 0;
-}
-
-/* Tokens that are what their name says, whatever type the file gives them. */
-static const char *const end_names[] = {
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    "<|flush|>",
-    "<|calls|>",
-    "<end_of_turn>",
-    "<|endoftext|>",
-    "</s>",
-    "<|eom_id|>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-    "[EOS]",
-    "<|end_of_text|>",
-    "<eos>",
-    "<turn|>",
-    "<|tool_response>",
-    "<end_of_utterance>",
-    "<｜end▁of▁sentence｜>",
-    "[e~[",
-};
-
-/* Roles with a metadata key; without it, the first of the names that the vocabulary has. */
-static const struct role {
-    const char *key;
-    bool ends; // a generation
-    const char *names[9];
-} roles[] = {
-    {KEY("eot_token_id"), true, {NULL}}, // the names are among end_names
-    {KEY("eom_token_id"), true, {NULL}},
-    {KEY("fim_pre_token_id"),
-     false,
-     {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>",
-      "<|code_prefix|>", "<|prefix|>"}},
-    {KEY("fim_suf_token_id"),
-     false,
-     {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>",
-      "<|code_suffix|>", "<|suffix|>"}},
-    {KEY("fim_mid_token_id"),
-     false,
-     {"<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>",
-      "<|code_middle|>", "<|middle|>"}},
-    {KEY("fim_pad_token_id"), true, {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"}},
-    {KEY("fim_rep_token_id"),
-     true,
-     {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"}},
-    {KEY("fim_sep_token_id"), true, {"<|file_sep|>"}},
-};
-
-static int load_role(struct tokenizer *t, const struct gguf *g, const struct role *role,
-                     struct error *err) {
-    int32_t id = -1;
-    if (get_id(t, g, role->key, &id, err) != 0) return -1;
-    if (id < 0) {
-        for (const char *const *name = role->names; *name && id < 0; name++) {
-            id = find_name(t, *name);
-        }
-        if (id >= 0) t->attributes[id] |= CONTROL;
-    }
-    if (id >= 0 && role->ends) t->attributes[id] |= END_OF_GENERATION;
-    return 0;
-}
-
-static bool ends(const struct tokenizer *t, const char *name) {
-    int32_t id = find_name(t, name);
-    return id >= 0 && t->attributes[id] & END_OF_GENERATION;
-}
-
-/* Messages must not spell it, all the same. */
-static void make_plain(struct tokenizer *t, int32_t id, uint8_t attributes) {
-    if (t->attributes[id] & (CONTROL | MADE_PLAIN)) attributes |= MADE_PLAIN;
-    t->attributes[id] = attributes;
-}
-
-/* gpt-oss, Solar and Gemma 4 have tokens that look like others' ends and are not. */
-static void correct_ends(struct tokenizer *t) {
-    static const char *const shown[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
-    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
-        int32_t id = find_name(t, shown[i]);
-        if (id >= 0) make_plain(t, id, USER_DEFINED | (t->attributes[id] & END_OF_GENERATION));
-    }
-    bool calls = ends(t, "<|call|>") || ends(t, "<|calls|>");
-    if (calls && (ends(t, "<|return|>") || ends(t, "<|flush|>")) && ends(t, "<|end|>")) {
-        make_plain(t, find_name(t, "<|end|>"), USER_DEFINED);
-    }
-    if (ends(t, "<|tool_response>") && ends(t, "</s>")) {
-        make_plain(t, find_name(t, "</s>"), NORMAL);
-    }
-}
-
-static int load_special_ids(struct tokenizer *t, const struct gguf *g, struct error *err) {
-    t->bos = t->bpe ? (t->pre->no_bos ? -1 : 11) : 1;
-    t->eos = t->bpe ? 11 : 2;
-    t->unk = t->bpe ? -1 : 0;
-    t->add_bos = t->bpe ? t->pre->add_bos : true;
-    t->add_space_prefix = true;
-    if (get_id(t, g, KEY("bos_token_id"), &t->bos, err) != 0) return -1;
-    if (get_id(t, g, KEY("eos_token_id"), &t->eos, err) != 0) return -1;
-    if (get_id(t, g, KEY("unknown_token_id"), &t->unk, err) != 0) return -1;
-    if (gguf_get_bool(g, KEY("add_bos_token"), &t->add_bos, err) < 0) return -1;
-    if (gguf_get_bool(g, KEY("add_eos_token"), &t->add_eos, err) < 0) return -1;
-    if (gguf_get_bool(g, KEY("add_space_prefix"), &t->add_space_prefix, err) < 0) return -1;
-    if (t->bpe) t->add_space_prefix = false;
-    if (t->add_bos && t->bos < 0)
-        return error_set(err, KQ_BAD_FILE, "BOS is to be added, but there is none");
-    if (t->add_eos && t->eos < 0)
-        return error_set(err, KQ_BAD_FILE, "EOS is to be added, but there is none");
-
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
-        if (load_role(t, g, &roles[i], err) != 0) return -1;
-    }
-    for (size_t i = 0; i < sizeof end_names / sizeof *end_names; i++) {
-        int32_t id = find_name(t, end_names[i]);
-        if (id >= 0) t->attributes[id] |= CONTROL | END_OF_GENERATION;
-    }
-    if (t->eos >= 0) t->attributes[t->eos] |= END_OF_GENERATION;
-    correct_ends(t);
-    return 0;
-}
-
-static bool contains_fold(struct gguf_str s, const char *lower) {
-    size_t n = strlen(lower);
-    for (size_t i = 0; i + n <= s.len; i++) {
-        size_t k = 0;
-        while (k < n && (s.data[i + k] |
-                         (s.data[i + k] >= 'A' && s.data[i + k] <= 'Z' ? 0x20 : 0)) == lower[k])
-            k++;
-        if (k == n) return true;
-    }
-    return false;
-}
-
-/* Phi-3 was trained with the white space after its special tokens taken away. */
-static int load_stripping(struct tokenizer *t, const struct gguf *g, struct error *err) {
-    static const char *const kept[] = {"<unk>", "<s>", "<|endoftext|>"};
-    struct gguf_str name = {0};
-    if (gguf_get_str(g, "general.name", &name, err) < 0) return -1;
-    if (!contains_fold(name, "phi-3") && !contains_fold(name, "phi3")) return 0;
-    for (size_t i = 0; i < t->n_specials; i++) t->attributes[t->specials[i].id] |= STRIP_AFTER;
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
-        int32_t id = find_name(t, kept[i]);
-        if (id >= 0) t->attributes[id] &= (uint8_t)~STRIP_AFTER;
-    }
-    return 0;
-}
-
-static int compare_text(struct gguf_str a, struct gguf_str b) {
-    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
-static int special_compare_text(const void *a, const void *b) {
-    return compare_text(((const struct special *)a)->text, ((const struct special *)b)->text);
-}
-
-static int special_compare_order(const void *a, const void *b) {
-    const struct special *x = *(struct special *const *)a, *y = *(struct special *const *)b;
-    if (x->text.len != y->text.len) return x->text.len > y->text.len ? -1 : 1;
-    return x->id < y->id ? -1 : 1;
-}
-
-static bool begins_with(struct gguf_str s, struct gguf_str prefix) {
-    return s.len >= prefix.len && memcmp(s.data, prefix.data, prefix.len) == 0;
-}
-
-static int load_specials(struct tokenizer *t, struct error *err) {
-    size_t n = 0;
-    for (size_t i = 0; i < t->vocab.n; i++) {
-        if (t->attributes[i] & (UNKNOWN | CONTROL | USER_DEFINED)) n++;
-    }
-    t->specials = malloc(n * sizeof *t->specials + 1);
-    struct special **by_order = malloc(n * sizeof(struct special *) + 1);
-    if (!t->specials || !by_order) {
-        free(by_order);
-        return error_set(err, KQ_NO_MEMORY, "out of memory for %zu special tokens", n);
-    }
-    for (size_t i = 0; i < t->vocab.n; i++) {
-        struct gguf_str text = token_text(t, (int32_t)i);
-        if (!(t->attributes[i] & (UNKNOWN | CONTROL | USER_DEFINED))) continue;
-        if (text.len == 0 || text.len > SPECIAL_MAX) continue;
-        t->specials[t->n_specials++] = (struct special){.text = text, .id = (int32_t)i};
-        t->special_start[(unsigned char)text.data[0]] = true;
-    }
-    n = t->n_specials;
-    qsort(t->specials, n, sizeof *t->specials, special_compare_text);
-    for (size_t i = 0; i < n; i++) {
-        int32_t shorter = (int32_t)i - 1;
-        while (shorter >= 0 && !begins_with(t->specials[i].text, t->specials[shorter].text)) {
-            shorter = t->specials[shorter].shorter;
-        }
-        t->specials[i].shorter = shorter;
-        by_order[i] = &t->specials[i];
-    }
-    qsort(by_order, n, sizeof *by_order, special_compare_order);
-    for (size_t i = 0; i < n; i++) by_order[i]->order = (uint32_t)i;
-    free(by_order);
-    return 0;
-}
-
-/* ---- loading: the rest ----------------------------------------------------------------------- */
-
-/* SPM: "<0x41>", or else the byte as a token of its own. */
-static void load_bytes_spm(struct tokenizer *t) {
-    for (int b = 0; b < 256; b++) {
-        const char name[] = {'<', '0', 'x', "0123456789ABCDEF"[b >> 4], "0123456789ABCDEF"[b & 15],
-                             '>'};
-        const char text[] = {(char)b};
-        t->byte_id[b] = tokenizer_find(t, name, sizeof name);
-        if (t->byte_id[b] < 0) t->byte_id[b] = tokenizer_find(t, text, 1);
-    }
-}
-
-/* BPE: GPT-2's alphabet, in which the printable bytes of Latin-1 stand for themselves and the
- * others, in their order, for U+0100 and up. */
-static void load_bytes_bpe(struct tokenizer *t) {
-    uint32_t next = 0x100;
-    for (size_t i = 0; i < sizeof t->cp_byte / sizeof *t->cp_byte; i++) t->cp_byte[i] = -1;
-    for (uint32_t b = 0; b < 256; b++) {
-        bool printable = (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b != 0xad);
-        t->byte_cp[b] = printable ? b : next++;
-        t->cp_byte[t->byte_cp[b]] = (int16_t)b;
-    }
-}
-
-static int load_bpe(struct tokenizer *t, const struct gguf *g, struct error *err) {
-    struct gguf_str pre = {"default", 7};
-    const struct gguf_kv *merges = NULL;
-    if (gguf_get_str(g, KEY("pre"), &pre, err) < 0) return -1;
-    t->pre = pretokenizer_find(pre);
-    if (!t->pre) {
-        return error_set(err, KQ_UNSUPPORTED, KEY("pre") ": the pre-tokenizer '%.*s' is not known",
-                         GGUF_SHORT(pre));
-    }
-    int found = gguf_get_array(g, KEY("merges"), GGUF_STRING, &merges, err);
-    if (found < 0) return -1;
-    if (found == 0)
-        return error_set(err, KQ_BAD_FILE, KEY("merges") " is missing, a BPE vocabulary needs it");
-    load_bytes_bpe(t);
-    return string_index_build(&t->merges, KEY("merges"), merges, true, err);
-}
-
-static int load(struct tokenizer *t, const struct gguf *g, struct error *err) {
-    struct gguf_str model;
-    const struct gguf_kv *tokens;
-    int found = gguf_get_str(g, KEY("model"), &model, err);
-    if (found == 0)
-        return error_set(err, KQ_BAD_FILE, KEY("model") " is missing: the file has no vocabulary");
-    if (found < 0) return -1;
-    t->bpe = gguf_str_eq(model, "gpt2");
-    if (!t->bpe && !gguf_str_eq(model, "llama")) {
-        return error_set(err, KQ_UNSUPPORTED,
-                         KEY("model") ": '%.*s' is not known, only llama and gpt2 are",
-                         GGUF_SHORT(model));
-    }
-    found = gguf_get_array(g, KEY("tokens"), GGUF_STRING, &tokens, err);
-    if (found < 0) return -1;
-    if (found == 0 || tokens->n == 0)
-        return error_set(err, KQ_BAD_FILE, KEY("tokens") " is missing or empty");
-    if (string_index_build(&t->vocab, KEY("tokens"), tokens, false, err) != 0) return -1;
-    if (load_types(t, g, err) != 0) return -1;
-    if ((t->bpe ? load_bpe(t, g, err) : load_scores(t, g, err)) != 0) return -1;
-    if (load_special_ids(t, g, err) != 0 || load_specials(t, err) != 0) return -1;
-    if (load_stripping(t, g, err) != 0) return -1;
-    if (!t->bpe) load_bytes_spm(t);
-    return 0;
 }
 
 struct tokenizer *tokenizer_open(const struct gguf *g, struct error *err) {
@@ -412,14 +18,9 @@ struct tokenizer *tokenizer_open(const struct gguf *g, struct error *err) {
         error_set(err, KQ_NO_MEMORY, "out of memory for the tokenizer");
         return NULL;
     }
-    struct fp_state callers = fp_enter(); // scores are floats
-    int failed = load(t, g, err);
-    fp_leave(callers);
-    if (failed) {
-        tokenizer_close(t);
-        return NULL;
-    }
-    return t;
+    if (tokenizer_load(t, g, err) == 0) return t;
+    tokenizer_close(t);
+    return NULL;
 }
 
 void tokenizer_close(struct tokenizer *t) {
@@ -429,7 +30,12 @@ void tokenizer_close(struct tokenizer *t) {
     free(t->attributes);
     free(t->order);
     free(t->specials);
+    free(t->suppressed);
     free(t);
+}
+
+const char *tokenizer_note(const struct tokenizer *t, size_t i) {
+    return i < t->n_notes ? t->notes[i].text : NULL;
 }
 
 void tokenizer_stop_on(struct tokenizer *t, atomic_int *flag) {
@@ -446,6 +52,11 @@ int32_t tokenizer_bos(const struct tokenizer *t) {
 
 int32_t tokenizer_eos(const struct tokenizer *t) {
     return t->eos;
+}
+
+const int32_t *tokenizer_suppressed(const struct tokenizer *t, size_t *n) {
+    *n = t->n_suppressed;
+    return t->suppressed;
 }
 
 static bool is_token(const struct tokenizer *t, int32_t id) {
@@ -639,17 +250,25 @@ static int emit_bpe(struct work *w, const char *text, size_t len) {
     int32_t id = tokenizer_find(w->t, text, len);
     if (may_be(w, id)) return emit(w, id);
     for (size_t i = 0; i < len; i++) {
-        id = tokenizer_find(w->t, text + i, 1);
+        id = w->t->pre->raw ? w->t->byte_id[(unsigned char)text[i]]
+                            : tokenizer_find(w->t, text + i, 1);
         if (may_be(w, id) && emit(w, id) != 0) return -1;
     }
     return 0;
 }
 
-/* Writes a word's bytes in GPT-2's alphabet, each a symbol; *len is the text's length. */
+/* Writes a word as its symbols: the bytes in GPT-2's alphabet, or the characters with U+2581 for
+ * spaces. *len is the text's length. */
 static int map_word(struct work *w, const uint32_t *cp, size_t n_cp, size_t *len) {
     if (reserve(w, &w->text, &w->text_capacity, 8 * n_cp, 1) != 0) return -1;
     w->n_symbols = *len = 0;
     for (size_t i = 0; i < n_cp; i++) {
+        if (w->t->pre->raw) {
+            size_t step = (size_t)utf8_encode(cp[i] == ' ' ? 0x2581 : cp[i], w->text + *len);
+            if (add_symbol(w, *len, step) != 0) return -1;
+            *len += step;
+            continue;
+        }
         char bytes[4];
         int n = utf8_encode(cp[i], bytes);
         for (int k = 0; k < n; k++) {
@@ -665,7 +284,7 @@ static int map_word(struct work *w, const uint32_t *cp, size_t n_cp, size_t *len
 static int encode_word(struct work *w, const uint32_t *cp, size_t n_cp) {
     size_t len;
     if (map_word(w, cp, n_cp, &len) != 0) return -1;
-    if (w->t->pre->whole_words) {
+    if (w->t->pre->whole_words || (w->t->pre->whole_lines && cp[0] == '\n')) {
         int32_t id = tokenizer_find(w->t, w->text, len);
         if (may_be(w, id)) return emit(w, id);
     }
@@ -694,7 +313,7 @@ static const struct special *usable(const struct work *w, int32_t s, size_t at) 
     const struct tokenizer *t = w->t;
     for (; s >= 0; s = t->specials[s].shorter) {
         const struct special *special = &t->specials[s];
-        uint8_t attributes = t->attributes[special->id];
+        unsigned attributes = t->attributes[special->id];
         bool input = w->input && memchr(w->input + at, 1, special->text.len);
         if (input && attributes & (CONTROL | UNKNOWN | MADE_PLAIN)) continue;
         if (w->parse_special || !(attributes & (CONTROL | UNKNOWN))) return special;
@@ -757,6 +376,10 @@ static int place_specials(struct work *w, struct gguf_str text, bool *taken, str
             continue;
         }
         p.end = p.start + s->text.len;
+        if (w->t->attributes[p.id] & STRIP_BEFORE) {
+            while (p.start > 0 && !taken[p.start - 1] && is_space(text.data[p.start - 1]))
+                p.start--;
+        }
         if (w->t->attributes[p.id] & STRIP_AFTER) {
             while (p.end < text.len && !taken[p.end] && is_space(text.data[p.end])) p.end++;
         }
@@ -892,7 +515,7 @@ size_t tokenizer_piece(const struct tokenizer *t, int32_t id, bool show_special,
     } else if (attributes & (USER_DEFINED | BYTE)) {
         put_text(&out, text);
     } else if (attributes & NORMAL) {
-        if (t->bpe)
+        if (t->bpe && !t->pre->raw)
             unmap_bpe(t, &out, text);
         else
             unescape_spm(&out, text);

@@ -1,6 +1,8 @@
 /* Text to token ids and back, from a GGUF file's tokenizer.ggml.* metadata: SentencePiece-style
- * merging by score with byte fallback (model "llama") and byte-level BPE (model "gpt2") with the
- * pre-tokenizer that tokenizer.ggml.pre names. The ids are llama.cpp's. */
+ * merging by score with byte fallback (model "llama"), byte-level BPE (model "gpt2") with the
+ * pre-tokenizer that tokenizer.ggml.pre names, and BPE over characters with byte fallback (model
+ * "gemma4", and a few names of tokenizer.ggml.pre). The ids are llama.cpp's. Where two tokens have
+ * one text, the first is found, and both decode to it. */
 #ifndef TOKENIZER_H
 #define TOKENIZER_H
 
@@ -17,6 +19,10 @@ struct tokenizer;
  * an error that names it. NULL on failure. */
 struct tokenizer *tokenizer_open(const struct gguf *g, struct error *err);
 void tokenizer_close(struct tokenizer *t); // NULL is fine
+
+/* What the file says and is not followed, or leaves out and was assumed: a sentence each, i from 0
+ * on; NULL after the last. Ids may be other ones than those the model was trained with. */
+const char *tokenizer_note(const struct tokenizer *t, size_t i);
 
 /* From now on tokenizer_encode gives up, with an error, once *flag is not 0: megabytes take
  * seconds. Atomic for a signal handler. NULL: no flag. */
@@ -71,6 +77,8 @@ struct gguf_str token_stream_end(struct token_stream *s);
 /* Special ids, -1 if the file has none. */
 int32_t tokenizer_bos(const struct tokenizer *t);
 int32_t tokenizer_eos(const struct tokenizer *t);
+/* The *n ids that the file says are never to be generated; the tokenizer's. */
+const int32_t *tokenizer_suppressed(const struct tokenizer *t, size_t *n);
 bool tokenizer_is_eog(const struct tokenizer *t, int32_t id); // ends a generation
 /* The id of the token with exactly this text, or -1. */
 int32_t tokenizer_find(const struct tokenizer *t, const char *text, size_t len);

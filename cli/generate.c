@@ -1,7 +1,5 @@
 #include "generate.h"
 
-#include <assert.h>
-
 #include "../hash.h"
 #include "stats.h"
 #include "thoughts.h"
@@ -61,7 +59,10 @@ int generate(struct session *s, int n_gen, struct token_stream *stream, const fl
     for (int n = 0; status == 0 && (n_gen < 0 || n < n_gen); n++) {
         s->logits_hash = fnv1a(s->logits_hash, logits, row);
         int32_t id = sampler_pick(s->sampler, logits, s->tokens.ids, s->tokens.n);
-        assert(id >= 0); // logits_of gives none that the sampler refuses
+        if (id < 0) { // logits_of gives none that the sampler refuses by themselves
+            status = FAIL("no token may follow: tokenizer.ggml.suppress_tokens forbids them all");
+            break;
+        }
         if (s->tokenizer && tokenizer_is_eog(s->tokenizer, id)) break;
         if (s->ends_turn && id == s->end_of_turn) break;
         s->tokens.ids[s->tokens.n++] = id;

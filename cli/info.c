@@ -331,7 +331,14 @@ static void describe_vocabulary(const struct info *in) {
     }
     printf("\n");
     describe_special(in);
-    if (in->s->tokenizer) describe_ends(in);
+    if (!in->s->tokenizer) return;
+    describe_ends(in);
+    const char *note;
+    for (size_t i = 0; (note = tokenizer_note(in->s->tokenizer, i)) != NULL; i++) {
+        label("note");
+        put_text((struct gguf_str){note, strlen(note)}, SIZE_MAX);
+        printf("\n");
+    }
 }
 
 static void describe_chat(const struct info *in) {
@@ -493,9 +500,17 @@ static void put_reason(const char **before, const char *text) {
 
 static void put_verdict(const struct info *in) {
     const char *before = ": ";
-    bool has_text = in->s->tokenizer || !gguf_find(in->g, "tokenizer.ggml.model");
+    const struct error *err = &in->tokenizer_err;
+    bool none = !gguf_find(in->g, "tokenizer.ggml.model");
+    bool has_text = in->s->tokenizer || none || err->status == KQ_UNSUPPORTED;
     if (in->runs && in->fits && has_text) {
-        printf(in->s->tokenizer ? "runs: yes\n" : "runs: yes, with --ids: there is no tokenizer\n");
+        if (in->s->tokenizer) {
+            printf("runs: yes\n");
+        } else {
+            put_reason(&(const char *){"runs: yes, with --ids: "},
+                       none ? "there is no tokenizer" : err->text);
+            printf("\n");
+        }
         return;
     }
     printf("runs: no");
@@ -504,7 +519,7 @@ static void put_verdict(const struct info *in) {
     } else if (!in->runs || !in->fits) {
         put_reason(&before, in->runs ? in->s->err.text : in->model_err.text);
     }
-    if (!has_text) put_reason(&before, in->tokenizer_err.text);
+    if (!in->s->tokenizer && !none) put_reason(&before, err->text);
     for (uint32_t type = 0; type <= GGML_N_TYPES; type++) {
         if (in->n_of_type[type] == 0 || dequantize_supported(type)) continue;
         printf("%s%zu tensor%s of type %s", before, in->n_of_type[type],

@@ -63,7 +63,14 @@ int try_tokenizer(struct session *s, struct error *err) {
 }
 
 int open_tokenizer(struct session *s, bool stops) {
-    if (try_tokenizer(s, &s->err) < 0) return failed(s, s->o->model);
+    if (try_tokenizer(s, &s->err) < 0) {
+        if (!s->o->ids || s->err.status != KQ_UNSUPPORTED) return failed(s, s->o->model);
+        say("%s: no text is printed", s->err.text);
+        s->err.status = KQ_OK;
+        return 0;
+    }
+    const char *note;
+    for (size_t i = 0; (note = tokenizer_note(s->tokenizer, i)) != NULL; i++) say("%s", note);
     if (stops) tokenizer_stop_on(s->tokenizer, s->stop);
     return 0;
 }
@@ -148,7 +155,11 @@ int open_sampler(struct session *s, const struct sampler_params *params) {
     s->seed = p.seed;
     s->sampling = p;
     s->sampler = sampler_open(&p, s->model.n_vocab, &s->err);
-    return s->sampler ? 0 : failed(s, NULL);
+    if (!s->sampler) return failed(s, NULL);
+    size_t n = 0;
+    const int32_t *forbidden = s->tokenizer ? tokenizer_suppressed(s->tokenizer, &n) : NULL;
+    sampler_forbid(s->sampler, forbidden, n);
+    return 0;
 }
 
 void close_session(struct session *s) {

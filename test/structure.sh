@@ -32,7 +32,8 @@ simd/*
 mix
 quant=quant_iq=quant_grids=quantize_row
 gguf_write
-chat chat_template sampler tokenizer
+chat chat_template sampler
+tokenizer=tokenizer_internal=tokenizer_load=tokenizer_keys
 jinja=jinja_internal=jinja_parse=jinja_call=jinja_eval=jinja_exec=jinja_expression=jinja_filters=jinja_format=jinja_iter=jinja_lex=jinja_methods=jinja_scope=jinja_strings=jinja_tests=jinja_text=jinja_text_filters
 json
 value
@@ -47,7 +48,7 @@ to_be_rewritten=''
 
 # FILE:NAME, comparisons with a word that happens to be an architecture's name, too (values of
 # tokenizer.ggml.model), and in quantize's mixes, which are llama.cpp's and need no engine.
-other_names='tokenizer.c:llama tokenizer.c:gpt2 mix.c:falcon mix.c:llama mix.c:qwen2 mix.c:deci mix.c:olmo'
+other_names='tokenizer_load.c:llama tokenizer_load.c:gpt2 tokenizer_load.c:gemma4 mix.c:falcon mix.c:llama mix.c:qwen2 mix.c:deci mix.c:olmo'
 
 max_lines=60
 failed=0

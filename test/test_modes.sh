@@ -67,6 +67,48 @@ LC_ALL=C sed 's/architecture\(............\)llama/architecture\1llamb/' $models/
 run 0 "$tmp/wrong.gguf" --info
 says "info: the nearest architecture" 'is "llamb", which this engine does not run; the nearest name is llama (' out
 
+# What a vocabulary's keys say that is not followed. LC_ALL=C: sed takes the file byte by byte.
+sed 's/tokenizer\.ggml\.add_eos_token/tokenizer.ggml.add_new_token/' $models/llama.gguf >"$tmp/new.gguf"
+run 0 "$tmp/new.gguf" --ids 1 -n 1 -q
+is "unknown key of the tokenizer: said" \
+    "run: tokenizer.ggml.add_new_token is not known to this engine: token ids may be other ones" \
+    "$(cat "$tmp/err")"
+run 0 "$tmp/new.gguf" --info
+says "info: unknown key of the tokenizer" "note           tokenizer.ggml.add_new_token is not" out
+for mode in "--tokens -p a" "-p a -n 1 -q" "--perplexity demo/heldout.txt -c 200 -q"; do
+    # shellcheck disable=SC2086 # several words
+    run 0 "$tmp/new.gguf" $mode
+    is "unknown key of the tokenizer, $mode: lines of messages" 1 "$(lines "$tmp/err")"
+done
+
+# A vocabulary of a kind that is not built: ids alone.
+sed 's/tokenizer\.ggml\.model\(............\)llama/tokenizer.ggml.model\1other/' $models/llama.gguf \
+    >"$tmp/other.gguf"
+run 0 "$tmp/other.gguf" --ids "1 5 7" -n 2
+is "another kind of vocabulary: no text" "" "$(cat "$tmp/out")"
+says "another kind of vocabulary" "run: tokenizer.ggml.model: 'other' is not known, only llama, gpt2 and gemma4 are: no text is printed"
+run 1 "$tmp/other.gguf" -p a -n 2
+says "another kind of vocabulary, a text" "'other' is not known"
+run 0 "$tmp/other.gguf" --info
+matches "info: another kind of vocabulary" "^runs: yes, with --ids: tokenizer.ggml.model: 'other' is not known" "$tmp/out"
+
+# suppress ID...: the model llama and five ids that are never to be generated, in 64 bytes.
+suppress() {
+    n_kv=$(od -An -tu1 -j16 -N1 $models/llama.gguf)
+    head -c 16 $models/llama.gguf && u64 $((n_kv + 1))
+    string tokenizer.ggml.suppress_tokens && u32 9 && u32 2 && u64 5
+    for id in "$@"; do u32 "$id" | head -c 2; done
+    tail -c +25 $models/llama.gguf
+}
+# After 1, 5, 7 the tokens 494, 460, 281, 233, 136 and 243 are the likeliest, in this order.
+suppress 494 460 281 136 136 >"$tmp/suppress.gguf"
+run 0 "$tmp/suppress.gguf" --ids "1 5 7" -n 1 -q
+cp "$tmp/out" "$tmp/suppressed"
+run 0 $models/llama.gguf --ids "1 5 7" -n 1 -q
+differ "ids never to be generated" "$tmp/suppressed" "$tmp/out"
+run 0 $models/llama.gguf --ids 233 -n 0
+same "ids never to be generated: the next one" "$tmp/suppressed" "$tmp/out"
+
 # with_template TEXT: the model llama with this as its chat template, 21 bytes, which makes the new
 # entry 64 bytes long and keeps the tensors aligned.
 with_template() {

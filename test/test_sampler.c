@@ -207,6 +207,27 @@ static void test_penalty(void) {
     }
 }
 
+/* Tokens that must not be picked, however likely; the penalty does not revive them. */
+static void test_forbidden(void) {
+    const float logits[] = {1, 9, 3, 8, -INFINITY};
+    const int32_t some[] = {1, 3, -1, 5, 1}, all[] = {0, 1, 2, 3}, history[] = {1, 3};
+    for (int greedy = 0; greedy < 2; greedy++) {
+        for (int penalty = 0; penalty < 2; penalty++) {
+            struct sampler_params p = neutral;
+            p.temp = greedy ? 0 : 1e9f;
+            if (penalty) p.repeat_penalty = 1.1f;
+            struct sampler *s = open_or_exit(p, 5);
+            sampler_forbid(s, some, 5);
+            unsigned seen = 0;
+            for (int i = 0; i < 400; i++) seen |= 1u << sampler_pick(s, logits, history, 2);
+            CHECK(seen == (greedy ? 4 : 5), "tokens %x", seen);
+            sampler_forbid(s, all, 4);
+            CHECK(sampler_pick(s, logits, history, 2) == -1, "none is left");
+            sampler_close(s);
+        }
+    }
+}
+
 static void test_temperature_edges(void) {
     static const float temps[] = {1e-45f, FLT_MIN, 1e-6f};
     for (size_t i = 0; i < sizeof temps / sizeof temps[0]; i++) {
@@ -477,6 +498,7 @@ int main(void) {
     test_min_p();
     test_order_of_steps();
     test_penalty();
+    test_forbidden();
     test_temperature_edges();
     test_frequencies();
     test_against_model();

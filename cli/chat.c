@@ -260,21 +260,20 @@ static int answer(struct chat *c) {
 /* The function returns -1 to go on, otherwise the exit status. */
 struct command {
     const char *name, *argument, *help;
-    int (*run)(struct chat *c, const char *argument);
+    int (*run)(struct chat *c, struct text argument);
 };
 
-static int do_reset(struct chat *c, const char *argument) {
+static int do_reset(struct chat *c, struct text argument) {
     (void)argument;
     conversation_clear(&c->conversation);
     return -1;
 }
 
-static int do_system(struct chat *c, const char *argument) {
-    struct text text = {argument, strlen(argument)};
-    return conversation_set_system(&c->conversation, text) == 0 ? -1 : EXIT_FAILED;
+static int do_system(struct chat *c, struct text argument) {
+    return conversation_set_system(&c->conversation, argument) == 0 ? -1 : EXIT_FAILED;
 }
 
-static int do_stats(struct chat *c, const char *argument) {
+static int do_stats(struct chat *c, struct text argument) {
     (void)argument;
     if (c->s->tokens.n > 0) {
         print_stats(c->s);
@@ -284,7 +283,7 @@ static int do_stats(struct chat *c, const char *argument) {
     return -1;
 }
 
-static int do_undo(struct chat *c, const char *argument) {
+static int do_undo(struct chat *c, struct text argument) {
     struct conversation *talk = &c->conversation;
     (void)argument;
     if (conversation_turns(talk) == 0) {
@@ -296,7 +295,7 @@ static int do_undo(struct chat *c, const char *argument) {
     return -1;
 }
 
-static int do_regen(struct chat *c, const char *argument) {
+static int do_regen(struct chat *c, struct text argument) {
     struct conversation *talk = &c->conversation;
     size_t n = talk->messages->n, n_left_out = talk->n_left_out;
     bool answered;
@@ -316,35 +315,38 @@ static int do_regen(struct chat *c, const char *argument) {
     return status == 0 ? -1 : status;
 }
 
-static int do_save(struct chat *c, const char *argument) {
-    if (!*argument) {
-        say("/save needs the name of a file");
-    } else if (conversation_save(c->s, &c->conversation, argument) == 0) {
-        fprintf(stderr, "(%zu messages are in %s)\n", c->conversation.messages->n, argument);
+/* The argument as the name of a file, NULL and said if it cannot be one. */
+static const char *file_name(const char *command, struct text argument) {
+    if (argument.len > 0 && !memchr(argument.data, 0, argument.len)) return argument.data;
+    say("%s needs the name of a file", command);
+    return NULL;
+}
+
+static int do_save(struct chat *c, struct text argument) {
+    const char *path = file_name("/save", argument);
+    if (path && conversation_save(c->s, &c->conversation, path) == 0) {
+        fprintf(stderr, "(%zu messages are in %s)\n", c->conversation.messages->n, path);
     }
     return -1;
 }
 
 static int choose_template(struct chat *c);
 
-static int do_load(struct chat *c, const char *argument) {
-    if (!*argument || strcmp(argument, "-") == 0) {
-        say("/load needs the name of a file");
-        return -1;
-    }
-    if (conversation_load(c->s, &c->conversation, argument) != 0) return -1;
-    fprintf(stderr, "(%zu messages from %s%s)\n", c->conversation.messages->n, argument,
+static int do_load(struct chat *c, struct text argument) {
+    const char *path = file_name("/load", argument);
+    if (!path || conversation_load(c->s, &c->conversation, path) != 0) return -1;
+    fprintf(stderr, "(%zu messages from %s%s)\n", c->conversation.messages->n, path,
             conversation_ends_with(&c->conversation, "user") ? "; /regen answers the last" : "");
     return choose_template(c) == 0 ? -1 : EXIT_FAILED;
 }
 
-static int do_quit(struct chat *c, const char *argument) {
+static int do_quit(struct chat *c, struct text argument) {
     (void)c;
     (void)argument;
     return 0;
 }
 
-static int do_help(struct chat *c, const char *argument);
+static int do_help(struct chat *c, struct text argument);
 
 static const struct command commands[] = {
     {"/regen", "", "another answer to the last message", do_regen},
@@ -360,7 +362,7 @@ static const struct command commands[] = {
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
-static int do_help(struct chat *c, const char *argument) {
+static int do_help(struct chat *c, struct text argument) {
     (void)c;
     (void)argument;
     for (size_t i = 0; i < N_COMMANDS; i++) {
@@ -389,10 +391,11 @@ static const struct command *find_command(const char *text, size_t len) {
     return NULL;
 }
 
-static int run_command(struct chat *c, const struct command *k, const char *text) {
-    const char *argument = text + strlen(k->name);
-    argument += strspn(argument, " \t");
-    if (*argument && !*k->argument) {
+static int run_command(struct chat *c, const struct command *k, struct text text) {
+    size_t n = strlen(k->name);
+    while (n < text.len && (text.data[n] == ' ' || text.data[n] == '\t')) n++;
+    struct text argument = {text.data + n, text.len - n};
+    if (argument.len > 0 && !*k->argument) {
         say("%s takes nothing behind it (/%s sends the line as a message)", k->name, k->name);
     }
     return k->run(c, argument);
@@ -431,7 +434,7 @@ static int take_message(struct chat *c) {
     if (text.len == 0) return -1;
     if (text.data[0] == '/' && !t->pasted) {
         const struct command *command = find_command(text.data, text.len);
-        if (command) return run_command(c, command, text.data);
+        if (command) return run_command(c, command, text);
         if (find_command(text.data + 1, text.len - 1)) {
             text = (struct text){text.data + 1, text.len - 1};
         } else if (t->terminal && looks_like_command(text.data, text.len)) {
@@ -591,7 +594,10 @@ static int open_chat(struct chat *c) {
     struct sampler_params sampling = {0};
     if (status == 0) sampling = choose_sampling(s);
     if (status == 0) status = open_sampler(s, &sampling);
-    if (status == 0 && o->system) status = do_system(c, o->system) > 0 ? EXIT_FAILED : 0;
+    if (status == 0 && o->system) {
+        struct text text = {o->system, strlen(o->system)};
+        status = conversation_set_system(&c->conversation, text);
+    }
     c->n_gen = options_given(o, "-n") ? o->n_gen : -1;
     s->load_s = now() - s->start;
     return status;

@@ -203,6 +203,7 @@ int conversation_load(struct session *s, struct conversation *c, const char *pat
     char *text = NULL;
     size_t len = 0;
     int status = conversation_open(&loaded);
+    if (status == 0 && strcmp(path, "-") == 0) path = "./-"; // messages come from standard input
     if (status == 0) status = read_file(s, path, &text, &len);
     if (status == 0) status = parse(s, &loaded, path, text ? text : "", len);
     free(text);

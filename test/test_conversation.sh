@@ -170,6 +170,10 @@ chat 0 'Me.\n/reset\n/system Be brief.\n\nWho?\n/reset\n/system\n/system Be brie
     --template chatml -n 20
 same "/reset and /system" "$tmp/expected" "$tmp/out"
 
+chat 0 "/system a\\0b\nx\n/save $tmp/talk\n/save $tmp/a\\0b\n" $llama --template chatml -n 1
+is "/system: a zero byte" '"a\u0000b"' "$(sed -n 's/^ *"content": \(.*\)$/\1/p' "$tmp/talk" | head -n 1)"
+says "/save: a zero byte" "/save needs the name of a file"
+
 # ---- files ----------------------------------------------------------------------------------------
 
 chat 0 "a\nb\n/save $tmp/file\n/load $tmp/file\n/save $tmp/again\n/load $tmp/nowhere\n/load $tmp/file\nc\n" \

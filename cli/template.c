@@ -238,9 +238,7 @@ int render_request(struct session *s, const struct template *t, struct arena *a,
                    struct value request, size_t bytes, const struct str **out) {
     if (try_render(s, t, a, request, bytes, out) == 0) return 0;
     int status = failed(s, NULL);
-    if (t->jinja && s->err.status != KQ_NO_MEMORY) {
-        say("that is what the chat template %s says: %s", t->name, elsewhere);
-    }
+    if (t->jinja && s->err.status != KQ_NO_MEMORY) say("%s", elsewhere);
     return status;
 }
 

@@ -92,7 +92,7 @@ static int open_text(struct session *s) {
 static void point_to_chat(const struct session *s) {
     if (s->o->quiet || !(s->o->prompt || s->o->prompt_file) || !isatty(STDERR_FILENO)) return;
     if (!gguf_find(&s->gguf, "tokenizer.chat_template")) return;
-    say("this continues the text; --chat -p TEXT asks the model (it has a chat template)");
+    say("this continues the text; --chat -p TEXT asks the model a question");
 }
 
 int run_text(struct session *s) {

@@ -181,6 +181,61 @@ static void test_interrupt(void) {
     CHECK(strlen(saved(1)) > 2, "what was said is not kept: %s%s", r.out, r.err);
 }
 
+/* The model with a chat template: one more entry of 64 bytes in front of its metadata. */
+static void add_template(const char *to) {
+    static uint8_t bytes[1 << 18], entry[64] = {23};
+    FILE *f = fopen(path, "rb");
+    size_t size = f ? fread(bytes, 1, sizeof bytes, f) : 0;
+    if (f) fclose(f);
+    memcpy(entry + 8, "tokenizer.chat_template", 23);
+    entry[31] = GGUF_STRING;
+    entry[35] = 21;
+    memcpy(entry + 43, "{{messages[0].content", 21); // it need not be right
+    bytes[16]++;
+    f = fopen(to, "wb");
+    if (!f || fwrite(bytes, 1, 24, f) != 24 || fwrite(entry, 1, 64, f) != 64 ||
+        fwrite(bytes + 24, 1, size - 24, f) != size - 24 || fclose(f) != 0) {
+        perror(to);
+        exit(1);
+    }
+}
+
+/* What a run says on a terminal, or into a pipe. */
+static const char *messages(const char *model, bool on_terminal) {
+    static char text[8192];
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY), pipes[2];
+    if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0 || pipe(pipes) != 0)
+        exit(1);
+    int typed = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_WRONLY);
+        dup2(null, STDOUT_FILENO);
+        dup2(on_terminal ? typed : pipes[1], STDERR_FILENO);
+        alarm(100);
+        execl(program, program, model, "-p", "ab", "-n", "1", (char *)NULL);
+        _exit(127);
+    }
+    waitpid(pid, NULL, 0);
+    fcntl(terminal, F_SETFL, O_NONBLOCK);
+    close(pipes[1]);
+    read_end(on_terminal ? dup(terminal) : pipes[0], text, sizeof text);
+    close(typed);
+    close(terminal);
+    return text;
+}
+
+static void test_hint(void) {
+    char with_template[80];
+    const char *hint = "--chat -p TEXT asks the model a question";
+    snprintf(with_template, sizeof with_template, "%s.template", path);
+    add_template(with_template);
+    CHECK(strstr(messages(with_template, true), hint), "no hint at --chat");
+    CHECK(!strstr(messages(with_template, false), hint), "a hint at --chat in a pipe");
+    CHECK(!strstr(messages(path, true), hint), "a hint at --chat without a template");
+    unlink(with_template);
+}
+
 int main(void) {
     const char *run = getenv("RUN");
     snprintf(program, sizeof program, "%s", run ? run : "./run");
@@ -203,6 +258,7 @@ int main(void) {
     test_pastes();
     test_commands();
     test_interrupt();
+    test_hint();
     unlink(file);
     unlink(path);
     rmdir(dir);

@@ -278,6 +278,7 @@ struct braces {
     const struct node *at;
     const struct actual *all;
     size_t next; // argument without a number
+    bool manual; // arguments have numbers: then all do
 };
 
 static bool parse_spec(struct braces *p, const struct str *text, struct spec *s) {
@@ -355,6 +356,12 @@ static struct value find_field(struct braces *p, const struct str *name) {
         if (number) index = index * 10 + (size_t)(d[k] - '0');
     }
     if (number) {
+        if (i == 0 ? p->manual : p->next > 0) {
+            return jinja_fail(c, p->at, "cannot switch from %s to %s",
+                              i == 0 ? "manual field specification" : "automatic field numbering",
+                              i == 0 ? "automatic field numbering" : "manual field specification");
+        }
+        p->manual = i > 0;
         if (i == 0) index = p->next++;
         if (index < p->all->n) v = p->all->items[index];
     }
@@ -438,6 +445,6 @@ static const struct str *expand(struct braces *p, const struct str *f, int level
 
 struct value jinja_format_braces(struct context *c, const struct node *at, const struct str *format,
                                  const struct actual *all) {
-    struct braces p = {c, at, all, 0};
+    struct braces p = {c, at, all, 0, false};
     return value_str(expand(&p, format, 0));
 }

@@ -32,27 +32,25 @@ struct chat {
 
 /* ---- prompts --------------------------------------------------------------------------------- */
 
-static int render(struct chat *c, bool add_answer, struct arena *a, const struct str **text) {
-    const struct conversation *talk = &c->conversation;
-    struct value request;
-    arena_init(a, JINJA_MEMORY(talk->bytes));
-    int status = conversation_request(talk, a, add_answer, &request);
-    return status ? status : render_request(c->s, &c->template, a, request, talk->bytes, text);
-}
-
 /* How many tokens of the prompt begin the conversation without the opening of an answer, too: what
  * comes then may be written otherwise the next time, without thoughts. Only models that cannot go
  * back everywhere need to know. */
 static int find_stable(struct chat *c, const struct token_list *prompt) {
     struct session *s = c->s;
+    const struct conversation *talk = &c->conversation;
     struct token_list closed = {0};
+    struct value request;
     struct arena a;
     const struct str *text;
     size_t n = 0;
     s->n_stable = 0;
     if (s->main.seq->state_floats == 0) return 0;
-    int status = render(c, false, &a, &text);
-    if (status == 0) status = encode_rendered(s, text, &closed);
+    arena_init(&a, JINJA_MEMORY(talk->bytes));
+    int status = conversation_request(talk, &a, false, &request);
+    // A template that refuses this leaves it unknown.
+    if (status == 0 && try_render(s, &c->template, &a, request, talk->bytes, &text) == 0) {
+        status = encode_rendered(s, text, &closed);
+    }
     while (n < closed.n && n < prompt->n && closed.ids[n] == prompt->ids[n]) n++;
     if (status == 0 && n < prompt->n) s->n_stable = n;
     token_list_free(&closed);
@@ -61,9 +59,15 @@ static int find_stable(struct chat *c, const struct token_list *prompt) {
 }
 
 static int encode_conversation(struct chat *c, struct token_list *prompt) {
+    const struct conversation *talk = &c->conversation;
+    struct value request;
     struct arena a;
     const struct str *text;
-    int status = render(c, true, &a, &text);
+    arena_init(&a, JINJA_MEMORY(talk->bytes));
+    int status = conversation_request(talk, &a, true, &request);
+    if (status == 0) {
+        status = render_request(c->s, &c->template, &a, request, talk->bytes, &text);
+    }
     if (status == 0) {
         c->opened = thoughts_opened(text->data, text->len);
         status = encode_rendered(c->s, text, prompt);

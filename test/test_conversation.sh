@@ -97,6 +97,11 @@ for model in $models/qwen3.gguf $models/gemma2.gguf $models/qwen35.gguf $models/
     as_read "$model, dropping" "$model" 20 --template-file "$tmp/dropping"
 done
 
+# A template that takes no conversation without an answer to come is asked for nothing else.
+printf '%s%s' '{{ raise_exception("Never.") if not add_generation_prompt }}' "$dropping" >"$tmp/answering"
+chat 0 "One?\nTwo?\n" $models/qwen35.gguf --template-file "$tmp/answering" -n 3
+is "a template for answers alone" 2 "$(lines "$tmp/out")"
+
 chat 0 'a\n/stats\na\n/stats\na\n/stats\n' $llama --template chatml -n 1
 is "the cache is kept" 2 "$(grep -c 'were in the cache' "$tmp/err")"
 
@@ -311,6 +316,17 @@ run 0 $llama --template-file "$tmp/simple" --render "$tmp/talk" --think off
 says "--think without effect" "--think: the template does not ask whether to think"
 run 2 $llama --chat --think maybe
 says "--think maybe" '--think: expected on or off, found "maybe"'
+
+# A prompt that leaves thoughts open: what is said then are thoughts until they end, here never.
+open_thoughts='{% for m in messages %}[{{ m.role }}] {{ FIELD }}{{ m.content }}{% endfor %}[assistant]<think>
+'
+printf '%s' "$open_thoughts" | sed 's/FIELD/m.reasoning_content/' >"$tmp/thinks"
+chat 0 "Hi\n/save $tmp/talk\n" $llama --template-file "$tmp/thinks" -n 4
+matches "thoughts: in the field that the template reads" '"reasoning_content": ".*[a-z]' "$tmp/talk"
+is "thoughts: no answer yet" '"content": "",' "$(sed -n 's/^ *\("content".*\)/\1/p' "$tmp/talk" | tail -n 1)"
+printf '%s' "$open_thoughts" | sed 's/FIELD/1/' >"$tmp/thinks"
+chat 0 "Hi\n/save $tmp/talk\n" $llama --template-file "$tmp/thinks" -n 4
+matches "thoughts: in the text if the template reads no field" '"content": "<think>.n.*[a-z]' "$tmp/talk"
 
 # ---- one question ---------------------------------------------------------------------------------
 

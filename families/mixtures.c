@@ -42,7 +42,7 @@ void ernie4_5_moe(struct plan *p) {
 /* SmallThinker (arXiv 2507.20984): the router reads a layer's input before attention does, so that
  * experts can be fetched meanwhile; ReLU gates. The first of four layers does not turn and sees
  * all, the others have a window, of 4096 whatever the file says; if it says none, all turn and see
- * all. */
+ * all. In a model of four layers, which nobody has trained, llama.cpp turns the first one, too. */
 void smallthinker(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
@@ -51,9 +51,9 @@ void smallthinker(struct plan *p) {
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
-        bool near = window == 0 || il % 4 != 0;
+        bool near = window == 0 || il % 4 != 0, turned = near || p->n_layer == 4;
         struct choice c = choose(product(x, "ffn_gate_inp", p->n_expert), p->n_expert_used, g);
-        x = add(x, attention(norm(x, "attn_norm"), &hd, near ? t : NO_TURNS, near ? window : 0));
+        x = add(x, attention(norm(x, "attn_norm"), &hd, turned ? t : NO_TURNS, near ? window : 0));
         x = add(x, chosen_experts(norm(x, "ffn_norm"), &c, RELU));
     }
     logits(head(x));
@@ -151,7 +151,8 @@ static value limited_experts(value h, struct gating g, float limit, float limit_
     return add(y, product(limited_glu(gate, up, limit_shared), "ffn_down_shexp", h.n));
 }
 
-/* Attention with a gate for each head's output: ATTN_GATE h through f. */
+/* Attention with a gate for each head's output, f(W h), if the file has W; likewise norms of
+ * queries and keys. */
 static value gated_heads(value h, const struct heads *hd, struct turns t, int window,
                          enum function f) {
     struct qkv a = qkv(h, hd);
@@ -169,7 +170,8 @@ void step35(struct plan *p) {
     skip_prediction(p);
     struct gating g = read_gating(p, SIGMOID, false);
     struct windows w = read_windows(p, 4, 0);
-    struct rope r = read_rope(p, count(p, "attention.key_length", 1, NEEDED)), r_near = r;
+    struct rope r = read_rope(p, count(p, "attention.key_length", 1, NEEDED)), r_near = unscaled(r);
+    r_near.attn_factor = r.attn_factor;
     r_near.n_dims = count(p, "rope.dimension_count_swa", 0, r.n_dims);
     r_near.base = number(p, "rope.freq_base_swa", 0, 10000);
     r_near.factors = NULL;

@@ -591,7 +591,7 @@ static int open_chat(struct chat *c) {
     const struct options *o = s->o;
     if (o->ids || o->logits) return USAGE("--ids and --logits have no place in --chat");
     int status = open_model(s);
-    if (status == 0) status = open_tokenizer(s, false); // messages are short
+    if (status == 0) status = open_tokenizer(s);
     if (status == 0) status = conversation_open(&c->conversation);
     if (status == 0) status = choose_template(c);
     if (status == 0) status = open_transformer(s, default_context(s));

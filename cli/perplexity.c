@@ -120,7 +120,7 @@ static int read_text(struct session *s, int n_ctx) {
 
 int run_perplexity(struct session *s) {
     int status = open_model(s);
-    if (status == 0) status = open_tokenizer(s, true);
+    if (status == 0) status = open_tokenizer(s);
     if (status) return status;
     int n_train = s->model.n_ctx_train;
     int n_ctx = s->o->n_ctx ? s->o->n_ctx : n_train < 512 ? n_train : 512;

@@ -36,7 +36,7 @@ int run_render(struct session *s) {
     char *json = NULL;
     size_t len = 0;
     int status = open_file(s);
-    if (status == 0) status = open_tokenizer(s, true);
+    if (status == 0) status = open_tokenizer(s);
     if (status == 0) status = read_file(s, s->o->render, &json, &len);
     struct arena a;
     arena_init(&a, JINJA_MEMORY(len));

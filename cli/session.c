@@ -62,7 +62,7 @@ int try_tokenizer(struct session *s, struct error *err) {
     return error_set(err, KQ_NO_MEMORY, "out of memory for a token");
 }
 
-int open_tokenizer(struct session *s, bool stops) {
+int open_tokenizer(struct session *s) {
     if (try_tokenizer(s, &s->err) < 0) {
         if (!s->o->ids || s->err.status != KQ_UNSUPPORTED) return failed(s, s->o->model);
         say("%s: no text is printed", s->err.text);
@@ -71,7 +71,7 @@ int open_tokenizer(struct session *s, bool stops) {
     }
     const char *note;
     for (size_t i = 0; (note = tokenizer_note(s->tokenizer, i)) != NULL; i++) say("%s", note);
-    if (stops) tokenizer_stop_on(s->tokenizer, s->stop);
+    tokenizer_stop_on(s->tokenizer, s->stop);
     return 0;
 }
 

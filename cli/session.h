@@ -59,9 +59,9 @@ int interrupted(struct session *s);            // makes s->err say so, and gives
 /* Each opens one part of the session. */
 int open_file(struct session *s);
 int open_model(struct session *s); // and the file
-/* Encoding ends when a stop is asked for if `stops`. Says what is to be said of the vocabulary. With
+/* Encoding ends when a stop is asked for. Says what is to be said of the vocabulary. With
  * --ids one of a kind that is not built does not end the run: s->tokenizer is NULL then. */
-int open_tokenizer(struct session *s, bool stops);
+int open_tokenizer(struct session *s);
 /* The model's transformer, with -c or else n_ctx positions, to which longrope's factors are made
  * unless default_context chose them; starts the threads. */
 int open_transformer(struct session *s, int n_ctx);

@@ -12,7 +12,7 @@
 /* Needs a vocabulary alone. */
 int print_tokens(struct session *s) {
     int status = open_file(s);
-    if (status == 0) status = open_tokenizer(s, true);
+    if (status == 0) status = open_tokenizer(s);
     if (status == 0) status = read_prompt(s);
     for (size_t i = 0; status == 0 && i < s->tokens.n; i++) {
         printf(i ? " %d" : "%d", (int)s->tokens.ids[i]);
@@ -77,7 +77,7 @@ static int close_logits_file(struct session *s, int status) {
 static int open_text(struct session *s) {
     int status = open_model(s);
     if (status == 0 && !(s->o->ids && !gguf_find(&s->gguf, "tokenizer.ggml.model"))) {
-        status = open_tokenizer(s, true);
+        status = open_tokenizer(s);
     }
     if (status == 0) status = read_prompt(s);
     if (status == 0) status = open_transformer(s, default_context(s));

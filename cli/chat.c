@@ -13,6 +13,7 @@
 #include "generate.h"
 #include "modes.h"
 #include "prompt.h"
+#include "sampling.h"
 #include "stats.h"
 #include "template.h"
 #include "thoughts.h"
@@ -553,39 +554,6 @@ static int choose_template(struct chat *c) {
     return find_end_of_turn(c);
 }
 
-static void take_number(struct session *s, const char *name, const char *option, float min,
-                        float max, float *number) {
-    char key[64];
-    float found;
-    snprintf(key, sizeof key, "general.sampling.%s", name);
-    int status = gguf_get_f32(&s->gguf, key, &found, &s->err);
-    if (status == 0 || options_given(s->o, option)) return;
-    if (status < 0 || !(found >= min && found <= max)) {
-        say("the file's %s is no number from %g to %g: it is not used", key, (double)min,
-            (double)max);
-    } else {
-        *number = found;
-    }
-}
-
-/* What is not given: the file's own, otherwise what suits most models. */
-static struct sampler_params choose_sampling(struct session *s) {
-    struct sampler_params p = s->o->sampling;
-    uint32_t top_k;
-    if (!options_given(s->o, "--temp")) p.temp = 0.7f;
-    if (!options_given(s->o, "--top-p")) p.top_p = 0.9f;
-    if (!options_given(s->o, "--min-p")) p.min_p = 0.05f;
-    take_number(s, "temp", "--temp", 0, 1e6f, &p.temp);
-    take_number(s, "top_p", "--top-p", 0, 1, &p.top_p);
-    take_number(s, "min_p", "--min-p", 0, 1, &p.min_p);
-    take_number(s, "penalty_repeat", "--repeat-penalty", 1e-3f, 1e3f, &p.repeat_penalty);
-    int status = gguf_get_u32(&s->gguf, "general.sampling.top_k", &top_k, &s->err);
-    if (status > 0 && !options_given(s->o, "--top-k") && top_k < OPTIONS_MOST) {
-        p.top_k = (int)top_k;
-    }
-    return p;
-}
-
 static int open_chat(struct chat *c) {
     struct session *s = c->s;
     const struct options *o = s->o;
@@ -596,7 +564,7 @@ static int open_chat(struct chat *c) {
     if (status == 0) status = choose_template(c);
     if (status == 0) status = open_transformer(s, default_context(s));
     struct sampler_params sampling = {0};
-    if (status == 0) sampling = choose_sampling(s);
+    if (status == 0) sampling = chat_sampling(s);
     if (status == 0) status = open_sampler(s, &sampling);
     if (status == 0 && o->system) {
         struct text text = {o->system, strlen(o->system)};

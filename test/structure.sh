@@ -16,7 +16,7 @@ run quantize
 cli/text cli/chat cli/render cli/families cli/info cli/bench cli/perplexity
 cli/modes
 cli/template cli/conversation cli/generate
-cli/stats cli/prompt cli/thoughts cli/typed
+cli/stats cli/prompt cli/thoughts cli/typed cli/sampling
 cli/session
 cli/options
 cli/print cli/memory

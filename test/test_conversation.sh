@@ -367,6 +367,23 @@ run 0 "$tmp/nan.gguf" --chat --template chatml -p Hi -n 1
 says "sampling: not a number" "general.sampling.temp is no number from 0 to 1e+06: it is not used"
 says "sampling: not a number" "sampling   temp 0.7"
 
+# An entry of 32 + 32 bytes: a whole number, or one nobody knows.
+with_whole() {
+    n_kv=$(od -An -tu1 -j16 -N1 $llama)
+    head -c 16 $llama && u64 $((n_kv + 2))
+    string "general.sampling.$1" && u32 4 && u32 "$2"
+    string_kv x "$(printf "%$(((64 - (8 + 17 + ${#1} + 8 + 8 + 1 + 4 + 8) % 32) % 32))s" "")"
+    tail -c +25 $llama
+}
+with_whole top_k 7 >"$tmp/top_k.gguf"
+run 0 "$tmp/top_k.gguf" --chat --template chatml -p Hi -n 1
+says "sampling: a whole number" "sampling   temp 0.7, top-k 7, top-p 0.9"
+run 0 "$tmp/top_k.gguf" --chat --template chatml -p Hi -n 1 --top-k 3
+says "sampling: a whole number, not the file's" "sampling   temp 0.7, top-k 3, top-p 0.9"
+with_whole mirostat 2 >"$tmp/mirostat.gguf"
+run 0 "$tmp/mirostat.gguf" --chat --template chatml -p Hi -n 1
+says "sampling: a key that nobody knows" "the file's key general.sampling.mirostat is not followed"
+
 # ---- the date -------------------------------------------------------------------------------------
 
 printf '%s' '{{ strftime_now("%d %b %Y") }}{{ messages[0].content }}' >"$tmp/dated"

@@ -225,6 +225,36 @@ static const char *messages(const char *model, bool on_terminal) {
     return text;
 }
 
+/* A signal at the prompt: the program ends by it, and leaves the terminal as it was. */
+static void test_killed(void) {
+    struct way way = {path, "xterm", true, "1", NULL};
+    char seen[8192] = "";
+    size_t n = 0;
+    int status = 0, terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0) exit(1);
+    int typed = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+    struct termios before, after;
+    tcgetattr(typed, &before);
+    pid_t pid = fork();
+    if (pid == 0) start_program(&way, typed, typed, typed);
+    fcntl(terminal, F_SETFL, O_NONBLOCK);
+    while (!strstr(seen, "> ") && n + 1 < sizeof seen && waitpid(pid, &status, WNOHANG) == 0) {
+        ssize_t got = read(terminal, seen + n, sizeof seen - 1 - n);
+        if (got > 0) n += (size_t)got;
+        seen[n] = '\0';
+        usleep(1000);
+    }
+    kill(pid, SIGTERM);
+    waitpid(pid, &status, 0);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM, "status %d", status);
+    read_end(dup(terminal), seen + n, sizeof seen - n);
+    CHECK(strstr(seen, "\033[?2004l"), "pastes stay marked: %s", seen);
+    CHECK(tcgetattr(typed, &after) == 0 && after.c_lflag == before.c_lflag,
+          "the terminal was left in another mode");
+    close(typed);
+    close(terminal);
+}
+
 static void test_hint(void) {
     char with_template[80];
     const char *hint = "--chat -p TEXT asks the model a question";
@@ -258,6 +288,7 @@ int main(void) {
     test_pastes();
     test_commands();
     test_interrupt();
+    test_killed();
     test_hint();
     unlink(file);
     unlink(path);

@@ -151,8 +151,7 @@ static value limited_experts(value h, struct gating g, float limit, float limit_
     return add(y, product(limited_glu(gate, up, limit_shared), "ffn_down_shexp", h.n));
 }
 
-/* Attention with a gate for each head's output, f(W h), if the file has W; likewise norms of
- * queries and keys. */
+/* Attention with a gate for each head's output: ATTN_GATE h through f. */
 static value gated_heads(value h, const struct heads *hd, struct turns t, int window,
                          enum function f) {
     struct qkv a = qkv(h, hd);

@@ -1,6 +1,7 @@
 /* Models with scales of their own for the embedding, the residual branches, attention and logits
  * (after muP, arXiv 2203.03466). */
 #include <math.h>
+#include <string.h>
 
 #include "families.h"
 #include "parts.h"
@@ -14,7 +15,10 @@ void granite(struct plan *p) {
     float divisor = number(p, "logit_scale", 0, 0);
     if (scale > 0) hd.scale = scale;
     int n_shared = p->n_expert > 0 ? shared_width(p) : 0;
-    struct turns t = turns(p, read_rope(p, hd.dim_k), NEIGHBOURS);
+    /* llama.cpp asks this key of dense Granite alone. */
+    bool turned = strcmp(p->arch, "granite") != 0 || flag(p, "rope.scaling.finetuned", true);
+    struct rope r = read_rope(p, hd.dim_k);
+    struct turns t = turned ? turns(p, r, NEIGHBOURS) : NO_TURNS;
     value x = embed(p, "token_embd", p->n_embd, number(p, "embedding_scale", 0, 1));
     for (int il = 0; layer(p, il); il++) {
         x = add_scaled(x, attention(norm(x, "attn_norm"), &hd, t, 0), residual);

@@ -26,6 +26,7 @@ float number(struct plan *p, const char *key, float least, float otherwise); // 
 float number_at(struct plan *p, const char *key, int il, float least, float otherwise);
 float epsilon(struct plan *p, const char *key); // must be there
 bool flag(struct plan *p, const char *key, bool otherwise);
+void need_key(struct plan *p, const char *key); // whatever its type
 
 struct heads {
     int n, n_kv, dim_k, dim_v; // n * dim_k need not be n_embd
@@ -60,6 +61,7 @@ struct windows {
     bool full_first; // the first of each period has none, not the last
     const struct gguf_kv *layers;
 };
+/* otherwise: the window of a file that says none, or NEEDED. */
 struct windows read_windows(struct plan *p, int period, int otherwise);
 int window_at(const struct windows *w, int il); // 0: none
 

@@ -115,6 +115,11 @@ float epsilon(struct plan *p, const char *name) {
     return eps;
 }
 
+void need_key(struct plan *p, const char *name) {
+    struct key key = key_of(p, name);
+    if (!find(p, &key)) PLAN_FAIL(p, KQ_BAD_FILE, "%s is missing", key.text);
+}
+
 bool flag(struct plan *p, const char *name, bool otherwise) {
     struct key key = key_of(p, name);
     bool x = otherwise;
@@ -198,7 +203,7 @@ struct rope near_rope(struct plan *p, struct rope r) {
 struct windows read_windows(struct plan *p, int period, int otherwise) {
     struct key key = key_of(p, "attention.sliding_window_pattern");
     struct windows w = {.n = count(p, "attention.sliding_window", 0, otherwise), .period = period};
-    if (w.n == 0) w.n = otherwise;
+    if (w.n == 0 && otherwise != NEEDED) w.n = otherwise;
     const struct gguf_kv *kv = find(p, &key);
     if (!kv || kv->type != GGUF_ARRAY) {
         w.period = count(p, "attention.sliding_window_pattern", 1, period);

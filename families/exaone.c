@@ -35,7 +35,7 @@ void exaone_moe(struct plan *p) {
     struct heads hd = read_heads(p);
     struct gating g = read_gating(p, SIGMOID, false);
     int n_dense = count(p, "leading_dense_block_count", 0, 0);
-    struct windows w = read_windows(p, 4, 0);
+    struct windows w = read_windows(p, 4, NEEDED);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {

@@ -32,7 +32,7 @@ const struct family families[] = {
     {"granite", "Granite 3 and 4, dense", granite},
     {"granitemoe", "Granite 3, MoE", granite},
     {"granitehybrid", "Granite 4 H", granite_hybrid},
-    {"minicpm", "MiniCPM", granite},
+    {"minicpm", "MiniCPM", minicpm},
     {"minicpm3", "MiniCPM 3", minicpm3},
     {"chatglm", "ChatGLM 2 and 3, GLM-4 9B", chatglm},
     {"glm4", "GLM-4 0414, GLM-Z1", glm4},

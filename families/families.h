@@ -29,6 +29,7 @@ void apertus(struct plan *p);
 void llama4(struct plan *p);
 /* granite.c */
 void granite(struct plan *p);
+void minicpm(struct plan *p);
 void minicpm3(struct plan *p);
 /* qwen.c */
 void qwen(struct plan *p);

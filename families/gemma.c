@@ -121,7 +121,7 @@ void gemma3n(struct plan *p) {
     struct heads hd = read_heads(p);
     hd.scale = 1;
     int n_ff = count(p, "feed_forward_length", 1, NEEDED);
-    struct windows w = read_windows(p, 5, 0);
+    struct windows w = read_windows(p, 5, NEEDED);
     struct rope r = read_rope(p, hd.dim_k), r_near = r;
     r_near.base = number(p, "rope.freq_base_swa", 0, 10000);
     struct turns far = turns(p, r, HALVES), near = turns(p, r_near, HALVES);

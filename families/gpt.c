@@ -43,7 +43,7 @@ void gpt_oss(struct plan *p) {
                                          "ffn_down_exps.bias"};
     rms(p);
     struct heads hd = read_heads(p);
-    struct windows w = read_windows(p, 2, 0);
+    struct windows w = read_windows(p, 2, NEEDED);
     struct rope r = read_rope(p, hd.dim_k);
     struct turns far = turns(p, r, HALVES);
     struct turns near = w.n ? turns(p, near_rope(p, r), HALVES) : far;

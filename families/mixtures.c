@@ -111,7 +111,8 @@ void mimo2(struct plan *p) {
     rms(p);
     skip_prediction(p);
     struct gating g = {.gate = SIGMOID, .normed = true, .scale = 1};
-    struct windows w = read_windows(p, 4, 0);
+    need_key(p, "attention.sliding_window_pattern");
+    struct windows w = read_windows(p, 4, NEEDED);
     float by = number(p, "attention.value_scale", 0, 1);
     struct rope r = read_rope(p, count(p, "attention.key_length", 1, NEEDED)), r_near = unscaled(r);
     r_near.attn_factor = r.attn_factor;
@@ -168,7 +169,8 @@ void step35(struct plan *p) {
     rms(p);
     skip_prediction(p);
     struct gating g = read_gating(p, SIGMOID, false);
-    struct windows w = read_windows(p, 4, 0);
+    need_key(p, "attention.sliding_window_pattern");
+    struct windows w = read_windows(p, 4, NEEDED);
     struct rope r = read_rope(p, count(p, "attention.key_length", 1, NEEDED)), r_near = unscaled(r);
     r_near.attn_factor = r.attn_factor;
     r_near.n_dims = count(p, "rope.dimension_count_swa", 0, r.n_dims);

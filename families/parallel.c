@@ -9,6 +9,7 @@ void gptneox(struct plan *p) {
     centred(p);
     need_biases(p, NORMS_AND_PRODUCTS);
     struct heads hd = read_heads(p);
+    need_key(p, "use_parallel_residual");
     bool parallel = flag(p, "use_parallel_residual", true);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);

@@ -20,7 +20,8 @@ struct tiny {
     bool wide_qk_norm; // over all heads
     bool ffn_norm_is_post_attention;
     bool sinks, expert_biases, output_bias;
-    bool windows; // of 4 positions
+    bool windows;     // of 4 positions
+    bool logit_scale; // of 1
     uint64_t seed;
 };
 
@@ -75,6 +76,8 @@ static inline struct tiny tiny_family(const char *arch) {
     }
     snprintf(key, sizeof key, "%s.attention.sliding_window", arch);
     t.windows = gguf_find(&g, key);
+    snprintf(key, sizeof key, "%s.logit_scale", arch);
+    t.logit_scale = gguf_find(&g, key);
     gguf_close(&g);
     return t;
 }
@@ -203,6 +206,7 @@ static inline struct gguf_build tiny_build(const struct tiny *t) {
         tiny_u32(&b, t, "expert_count", t->n_expert);
         tiny_u32(&b, t, "expert_used_count", t->n_used);
     }
+    if (t->logit_scale) build_f32(&b, tiny_key(t, "logit_scale"), 1);
     if (t->windows) tiny_u32(&b, t, "attention.sliding_window", 4);
     tiny_matrix(&b, t, "token_embd.weight", t->n_embd, t->n_vocab, 0);
     tiny_vector(&b, t, "output_norm.weight", t->n_embd, 1);

@@ -252,7 +252,11 @@ static int emit_bpe(struct work *w, const char *text, size_t len) {
     for (size_t i = 0; i < len; i++) {
         id = w->t->pre->raw ? w->t->byte_id[(unsigned char)text[i]]
                             : tokenizer_find(w->t, text + i, 1);
-        if (may_be(w, id) && emit(w, id) != 0) return -1;
+        if (!may_be(w, id)) { // of a character of GPT-2's alphabet the first byte counts
+            w->out->n_lost += w->t->pre->raw || (text[i] & 0xc0) != 0x80;
+        } else if (emit(w, id) != 0) {
+            return -1;
+        }
     }
     return 0;
 }

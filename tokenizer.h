@@ -33,6 +33,7 @@ int tokenizer_n_vocab(const struct tokenizer *t);
 struct token_list {
     int32_t *ids;
     size_t n, capacity;
+    size_t n_lost; // bytes of the texts that have no token and were left out, as llama.cpp does
 };
 void token_list_free(struct token_list *list);
 

@@ -110,6 +110,7 @@ static int read_text(struct session *s, int n_ctx) {
         tokenizer_encode(s->tokenizer, text, len, true, false, &s->tokens, &s->err) < 0) {
         status = failed(s, path);
     }
+    say_lost(&s->tokens);
     free(text);
     if (status == 0 && s->tokens.n < (size_t)n_ctx) {
         status = FAIL("%s: expected at least one chunk of %d tokens, found %zu: give a smaller -c",

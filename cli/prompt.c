@@ -89,6 +89,12 @@ static void warn_of_bos(const struct session *s) {
         (int)bos);
 }
 
+void say_lost(const struct token_list *tokens) {
+    if (tokens->n_lost == 0) return;
+    say("%zu byte%s of the text without a token in this vocabulary left out", tokens->n_lost,
+        tokens->n_lost > 1 ? "s" : "");
+}
+
 int read_prompt(struct session *s) {
     const struct options *o = s->o;
     char *text = NULL;
@@ -115,6 +121,7 @@ int read_prompt(struct session *s) {
         status = failed(s, NULL);
     }
     if (status == 0) warn_of_bos(s);
+    if (status == 0) say_lost(&s->tokens);
     free(text);
     return status;
 }

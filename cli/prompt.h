@@ -15,6 +15,9 @@ struct gguf_str as_typed(const struct session *s, struct gguf_str text);
  * text is wrong, KQ_NO_MEMORY. */
 int parse_ids(const char *text, int n_vocab, struct token_list *ids, struct error *err);
 
+/* Says how much of the texts that the tokens are of has no token, unless that is nothing. */
+void say_lost(const struct token_list *tokens);
+
 /* Sets s->tokens to what --ids, -p, -f or standard input say. */
 int read_prompt(struct session *s);
 

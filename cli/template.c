@@ -243,8 +243,11 @@ int render_request(struct session *s, const struct template *t, struct arena *a,
 }
 
 int encode_rendered(struct session *s, const struct str *text, struct token_list *tokens) {
-    if (chat_encode(s->tokenizer, text, s->o->allow_special, tokens, &s->err) == 0) return 0;
-    return failed(s, NULL);
+    if (chat_encode(s->tokenizer, text, s->o->allow_special, tokens, &s->err) != 0) {
+        return failed(s, NULL);
+    }
+    say_lost(tokens);
+    return 0;
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */

@@ -98,22 +98,28 @@ static void add_merge(struct vocab *v, unsigned a, unsigned b) {
     v->n_merges++;
 }
 
-/* *lossless: every text has tokens that print it. */
-static uint8_t *make_file(struct input *in, unsigned flags, size_t *size, bool *lossless) {
+/* *lossless: every text has tokens that print it. BPE goes from *given if the rules' tokens are as
+ * in SPM. */
+static uint8_t *make_file(struct input *in, unsigned *given, size_t *size, bool *lossless) {
     static const char *const pre[] = {
-        "default",   "llama-bpe", "jais-2", "laguna",     "deepseek-llm", "deepseek-coder",
-        "spark2_5",  "youtu",     "falcon", "gpt-2",      "smollm",       "deepseek-v3",
-        "qwen2",     "qwen35",    "bloom",  "viking",     "tekken",       "exaone-moe",
-        "chameleon", "gpt-4o",    "afmoe",  "seed-coder", "superbpe",     "kimi-k2",
+        "default",   "llama-bpe",  "jais-2", "laguna",     "deepseek-llm", "deepseek-coder",
+        "spark2_5",  "youtu",      "falcon", "gpt-2",      "smollm",       "deepseek-v3",
+        "qwen2",     "qwen35",     "bloom",  "viking",     "tekken",       "exaone-moe",
+        "chameleon", "gpt-4o",     "afmoe",  "seed-coder", "superbpe",     "kimi-k2",
+        "gemma4",    "sarvam-moe",
     };
     static struct vocab v;
     v = (struct vocab){.n = 0};
     struct gguf_build b = {0};
-    unsigned choice = take(in), n_tokens = take(in) % 64, n_merges = take(in) % 64;
-    /* A merge may make what is no token; BPE drops that. */
-    *lossless = flags & PLAIN && !(flags & NO_BYTES) && !(flags & BPE && n_merges > 0);
-    if (!(flags & NO_BYTES)) add_bytes(&v, flags & BPE);
-    if (*lossless && !(flags & BPE)) add_token(&v, "▁", 3, 1, -9); // or bytes print U+2581
+    unsigned flags = *given, choice = take(in), n_tokens = take(in) % 64, n_merges = take(in) % 64;
+    const char *rules = pre[choice % (sizeof pre / sizeof *pre)];
+    bool raw = strcmp(rules, "gemma4") == 0 || strcmp(rules, "sarvam-moe") == 0;
+    if (raw) *given &= ~(unsigned)BPE;
+    bool alphabet = *given & BPE;
+    /* A merge may make what is no token; byte-level BPE drops that. */
+    *lossless = flags & PLAIN && !(flags & NO_BYTES) && !(alphabet && n_merges > 0);
+    if (!(flags & NO_BYTES)) add_bytes(&v, alphabet);
+    if (*lossless && !alphabet) add_token(&v, "▁", 3, 1, -9); // or bytes print U+2581
     for (unsigned i = 0; i < n_tokens; i++) {
         const char *text;
         unsigned kind = take(in);
@@ -126,7 +132,7 @@ static uint8_t *make_file(struct input *in, unsigned flags, size_t *size, bool *
         add_merge(&v, left, take(in) | (take(in) & 1) << 8);
     }
     build_str(&b, "tokenizer.ggml.model", flags & BPE ? "gpt2" : "llama");
-    build_str(&b, "tokenizer.ggml.pre", pre[choice % (sizeof pre / sizeof *pre)]);
+    build_str(&b, "tokenizer.ggml.pre", rules);
     build_array(&b, "tokenizer.ggml.tokens", GGUF_STRING, v.n, v.tokens.data, v.tokens.len);
     build_array(&b, "tokenizer.ggml.merges", GGUF_STRING, v.n_merges, v.merges.data, v.merges.len);
     build_i32s(&b, "tokenizer.ggml.token_type", v.n, v.type);
@@ -264,7 +270,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         file = build_realloc(NULL, file_size);
         memcpy(file, bytes, file_size);
     } else {
-        file = make_file(&in, flags, &file_size, &lossless);
+        file = make_file(&in, &flags, &file_size, &lossless);
     }
     struct gguf g;
     struct error err = {KQ_OK, ""};

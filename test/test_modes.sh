@@ -81,6 +81,20 @@ for mode in "--tokens -p a" "-p a -n 1 -q" "--perplexity demo/heldout.txt -c 200
     is "unknown key of the tokenizer, $mode: lines of messages" 1 "$(lines "$tmp/err")"
 done
 
+# A byte-level vocabulary without tokenizer.ggml.pre; the ids are llama.cpp's.
+run 0 test/data/no-pre.gguf --tokens -p "In 1234 5"
+is "no pre-tokenizer: ids" "73 110 32 257 52 32 53" "$(cat "$tmp/out")"
+is "no pre-tokenizer: said" "run: tokenizer.ggml.pre is missing: the file names no pre-tokenizer, so that \"default\" is used; answers may be worse for it" "$(cat "$tmp/err")"
+run 0 test/data/no-pre.gguf --info
+says "info: no pre-tokenizer" 'so that "default" is used; answers may be worse for it' out
+
+# Without a token for the newline.
+sed "s/$(printf '\304\212')/$(printf '\304\277')/" test/data/no-pre.gguf >"$tmp/lost.gguf"
+printf 'a\nb\n\n' >"$tmp/text"
+run 0 "$tmp/lost.gguf" --tokens -f "$tmp/text"
+is "text without tokens: ids" "97 98" "$(cat "$tmp/out")"
+says "text without tokens" "run: 3 bytes of the text without a token in this vocabulary left out"
+
 # A vocabulary of a kind that is not built: ids alone.
 sed 's/tokenizer\.ggml\.model\(............\)llama/tokenizer.ggml.model\1other/' $models/llama.gguf \
     >"$tmp/other.gguf"

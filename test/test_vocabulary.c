@@ -105,6 +105,35 @@ static void test_raw_names(void) {
     }
 }
 
+/* ---- texts without tokens -------------------------------------------------------------------- */
+
+static void check_lost(struct vocab *v, const char *text, size_t expected) {
+    struct token_list ids = {0};
+    tokenizer_encode(v->t, text, strlen(text), false, false, &ids, &v->err);
+    CHECK(ids.n_lost == expected, "'%s': %zu bytes are lost, expected %zu", text, ids.n_lost,
+          expected);
+    token_list_free(&ids);
+}
+
+static void test_lost(void) {
+    struct vocab *v = make_raw();
+    open_good(v);
+    check_lost(v, "ab é\n中", 1); // 0xa9
+    check_lost(v, "éé", 2);
+    free_vocab(v);
+    v = make_bpe();
+    v->text[' '] = "no space";
+    v->text['z'] = "no z";
+    v->text[0xe9] = "no byte";
+    write_arrays(v);
+    open_good(v);
+    check_lost(v, "zab z", 3); // "Ġ" is two bytes that stand for one
+    check_lost(v, "a b 鉰", 3);
+    check_lost(v, "é", 2); // a merge makes what is no token
+    check_lost(v, "ab\n", 0);
+    free_vocab(v);
+}
+
 /* ---- texts that stand twice ------------------------------------------------------------------ */
 
 static void test_equal_texts(void) {
@@ -348,6 +377,7 @@ static void test_other_models(void) {
 int main(void) {
     test_gemma4();
     test_raw_names();
+    test_lost();
     test_equal_texts();
     test_stripping();
     test_missing_rules();

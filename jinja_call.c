@@ -314,6 +314,7 @@ static struct value fill_dict(struct call *k) {
     if (out.type != V_DICT) return out;
     if (k->all->n > 1) return jinja_fail(c, k->at, "takes at most 1 argument");
     struct value from = k->all->n == 1 ? k->all->items[0] : out;
+    if (from.type == V_UNDEFINED) return jinja_fail_undefined(c, k->at, from);
     if (from.type == V_DICT || from.type == V_NAMESPACE) {
         for (size_t i = 0; i < from.u.dict->n && from.u.p != out.u.p && jinja_spend(c, 1); i++) {
             dict_set(c->arena, out.u.dict, from.u.dict->pairs[i].key, from.u.dict->pairs[i].value);

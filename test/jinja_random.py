@@ -1,4 +1,4 @@
-"""Random expressions for test/jinja_oracle.py: each is rendered by Jinja2 and by us."""
+"""Random templates for test/jinja_oracle.py: each is rendered by Jinja2 and by us."""
 import json
 import re
 
@@ -9,7 +9,7 @@ DATA = {
     "q": "it's \"q\" \\ \t", "r": [{"k": "a", "v": 1}, {"k": "B", "v": 2}, {"k": "a", "v": 3.0}],
     "em": [], "ed": {}, "mix": [1, "1", 1.0, True, None],
     "nest": {"items": 5, "get": "G", "a": {"b": {"c": "deep"}}}, "html": "<a href='x'>&\"</a>",
-    "num": "42", "fl": "3.75",
+    "num": "42", "fl": "3.75", "nested": [[1, [2, []]], "ab", [[3]]],
 }
 NAMES = [*DATA, "undef"]
 INDEXED = [name for name in NAMES if name != "none"]
@@ -74,6 +74,68 @@ def expression(r, depth):
     ])()
 
 
+# Where a variable is set, and where it can be seen, is what these are about.
+VARIABLES = "v w x k ns loop s l d f1 caller".split()
+OPEN, CLOSE = ["{%", "{%-", "{%+"], ["%}", "-%}", "+%}"]
+BETWEEN = ["", "\n", " ", "  \n", "\n\n  ", " text ", "\ttext\n", "{# c #}", "{#- c -#}\n"]
+
+
+def tag(r, text):
+    return f"{r.choices(OPEN, [6, 3, 1])[0]} {text} {r.choices(CLOSE, [6, 3, 1])[0]}"
+
+
+def inner(r, depth):
+    """An expression that also reads what statements around it have set."""
+    if r.random() < 0.5:
+        return r.choice(["v", "w", "x", "k", "ns.a", "ns.b", "loop.index", "loop.first", "loop.last",
+                         "loop.length", "loop.index0", "loop.revindex", "loop.depth", "loop.previtem",
+                         "loop.nextitem", "loop.cycle('a', 'b')", "loop.changed(v)", "f1(1)",
+                         "f1(1, 2)", "f1(b=3, a=4)", "f1(v, w=5)", "f1()", "caller()", "caller(1)",
+                         "varargs", "kwargs", "v is defined", "w ~ v", "[v, w]", "loop.revindex0"])
+    return expression(r, depth)
+
+
+def block(r, depth):
+    return "".join(statement(r, depth - 1) + r.choice(BETWEEN) for _ in range(r.choice([1, 1, 2, 3])))
+
+
+def statement(r, depth):
+    e, name = inner(r, r.choice([0, 1, 1, 2])), r.choice(["v", "w", "x"])
+    show = r.choice(["{{ ", "{{- ", "{{ "]) + inner(r, 1) + r.choice([" }}", " -}}", " }}"])
+    if depth <= 0 or r.random() < 0.3:
+        return show
+    many = r.choice(["l", "m", "r", "d", "s", "range(3)", "d.items()", "em", "mix", "[1, 2]", e, "v"])
+    each = r.choice(["v", "w", "k, v", "v, w"]) if "items" in many else r.choice(["v", "w", "x"])
+    body = lambda: block(r, depth)  # noqa: E731
+    return r.choice([
+        lambda: tag(r, f"set {name} = {e}"),
+        lambda: tag(r, f"set v, w = {r.choice(['1, 2', '(3, 4)', '[5, 6]', 'l', e])}"),
+        lambda: tag(r, "set ns = namespace(a=1)") + tag(r, f"set ns.{r.choice('ab')} = {e}"),
+        lambda: tag(r, f"set ns.{r.choice('ab')} = {e}"),
+        lambda: tag(r, f"set {name}") + body() + tag(r, "endset"),
+        lambda: tag(r, f"set {name} | {r.choice(['upper', 'trim', 'length'])}") + body() + tag(r, "endset"),
+        lambda: tag(r, f"if {e}") + body() + tag(r, "endif"),
+        lambda: tag(r, f"if {e}") + body() + tag(r, f"elif {inner(r, 1)}") + body() + tag(r, "else")
+        + body() + tag(r, "endif"),
+        lambda: tag(r, f"for {each} in {many}") + body() + tag(r, "endfor"),
+        lambda: tag(r, f"for {each} in {many}") + body() + tag(r, "else") + body() + tag(r, "endfor"),
+        lambda: tag(r, f"for {each} in {many} if {inner(r, 1)}") + body() + tag(r, "endfor"),
+        lambda: tag(r, "for v in nested recursive") + show
+        + "{{ loop(v) if v is iterable and v is not string else v }}" + tag(r, "endfor"),
+        lambda: tag(r, f"for {each} in {many}") + body() + tag(r, f"if {inner(r, 1)}")
+        + tag(r, r.choice(["break", "continue"])) + tag(r, "endif") + body() + tag(r, "endfor"),
+        lambda: tag(r, f"macro f1({r.choice(['a', 'a, b=2', 'a=v, b=a', 'v', 'a, v=w', ''])})") + body()
+        + tag(r, "endmacro"),
+        lambda: tag(r, f"call{r.choice(['', '(q)', '(v, w=1)'])} f1({r.choice(['', '1', 'v', 'b=2'])})")
+        + body() + tag(r, "endcall"),
+        lambda: tag(r, "filter " + r.choice(["upper", "trim", "replace('a', 'b')", "indent(2)"])) + body()
+        + tag(r, "endfilter"),
+        lambda: tag(r, f"with {name} = {e}") + body() + tag(r, "endwith"),
+        lambda: tag(r, "generation") + body() + tag(r, "endgeneration"),
+        lambda: tag(r, "raw") + r.choice([" {{ v }} ", "\n{% if %}"]) + tag(r, "endraw"),
+    ])()
+
+
 def comparable(theirs):
     """Not what prints an address."""
     status, text = theirs
@@ -91,6 +153,8 @@ def check(jinja, ours, r, n):
         if r.random() < 0.1:
             template = ("{% for a in " + template[3:-3] + " %}{{ a }}|{{ loop.index }}{{ loop.last }},"
                         "{% else %}E{% endfor %}")
+        if r.random() < 0.5:
+            template = block(r, r.choice([2, 3, 4]))
         theirs, mine = jinja(template, text), ours(template, text)
         if not comparable(theirs) or mine[1].endswith(
                 ("beyond 64 bits", "complex numbers are not known here")):  # those we refuse

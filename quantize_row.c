@@ -33,6 +33,14 @@ static ggml_half finite_half(float v) {
     return fp32_to_fp16(smaller(larger(v, -65504), 65504));
 }
 
+/* The half for a scale v: the nearest, but away from 0 where halves are coarse (a few times 2^-24),
+ * so that the steps reach the weights. Small weights would become 0. */
+static ggml_half scale_half(float v) {
+    ggml_half half = finite_half(v);
+    bool is_coarse = (half & 0x7fff) < 64;
+    return is_coarse && fabsf(fp16_to_fp32(half)) < fabsf(v) ? (ggml_half)(half + 1) : half;
+}
+
 static float inverse_or_zero(float d) {
     return d != 0 ? 1 / d : 0;
 }
@@ -163,7 +171,7 @@ static void choose(const struct old_format *f, float base, float width, float st
     for (int t = 0; t < N_TRIALS; t++) inverse[t] = (steps + 0.3f - 0.2f * (float)t) / width;
     fit_trials(f, base, inverse, trial_d, trial_m);
     for (int t = 0; t < N_TRIALS; t++) {
-        half_d[t] = t == 0 ? *d : finite_half(trial_d[t]);
+        half_d[t] = t == 0 ? *d : scale_half(trial_d[t]);
         half_m[t] = t == 0 ? *m : finite_half(trial_m[t]);
         trial_d[t] = fp16_to_fp32(half_d[t]);
         trial_m[t] = fp16_to_fp32(half_m[t]);
@@ -399,6 +407,34 @@ static void k4_round(const struct k4_fit *f, float inverse, float inverse_min, s
     }
 }
 
+/* Takes the trial if it has less of both errors. */
+static void k4_take(struct k4_block *best, const struct k4_block *ggml,
+                    const struct k4_block *trial) {
+    bool no_worse = trial->error <= ggml->error && trial->weighted <= ggml->weighted;
+    if (no_worse && trial->score < best->score) *best = *trial;
+}
+
+/* Other steps for sc and m: the largest of either becomes 63, 62, ... Which d and dmin are best
+ * depends on how all eight round, and on a lattice of weights on how near a half comes to it. The
+ * neighbours are searched for the best pair alone. */
+static void k4_improve(const struct k4_weights *b, const struct k4_fit *f, float max_scale,
+                       float max_min, struct k4_block *best) {
+    enum { N_D = 8, N_DMIN = 4 };
+    struct k4_block ggml = *best, pair = *best;
+    for (int i = 0; i < N_D * N_DMIN; i++) {
+        struct k4_block trial;
+        trial.d = scale_half(max_scale / (63 - (float)(i / N_DMIN)));
+        trial.dmin = scale_half(max_min / (63 - (float)(i % N_DMIN)));
+        k4_round(f, inverse_or_zero(fp16_to_fp32(trial.d)),
+                 inverse_or_zero(fp16_to_fp32(trial.dmin)), &trial);
+        k4_search(b, &trial, 0);
+        k4_take(best, &ggml, &trial);
+        if (trial.score < pair.score) pair = trial;
+    }
+    k4_search(b, &pair, 1);
+    k4_take(best, &ggml, &pair);
+}
+
 /* What Q4_K and Q5_K share. ggml tries so many steps in the range of a sub-block: n_max + first,
  * and n_trials more, each `step` further. */
 static void k4_choose(const struct k4_weights *b, float first, float step, int n_trials,
@@ -419,10 +455,7 @@ static void k4_choose(const struct k4_weights *b, float first, float step, int n
     best->dmin = finite_half(max_min / 63);
     k4_round(&f, max_scale > 0 ? 63 / max_scale : 0, max_min > 0 ? 63 / max_min : 0, best);
     k4_search(b, best, 0); // the errors of ggml's block
-    struct k4_block trial = *best;
-    k4_search(b, &trial, 1);
-    if (trial.score < best->score && trial.error <= best->error && trial.weighted <= best->weighted)
-        *best = trial;
+    k4_improve(b, &f, max_scale, max_min, best);
 }
 
 static void set_scale_min_k4(int j, uint8_t scales[12], int sc, int m) {
@@ -599,6 +632,29 @@ static void k6_search(const struct k6_weights *b, struct k6_block *block, int re
     }
 }
 
+static void k6_take(struct k6_block *best, const struct k6_block *ggml,
+                    const struct k6_block *trial) {
+    bool no_worse = trial->error <= ggml->error && trial->weighted <= ggml->weighted;
+    if (no_worse && trial->score < best->score) *best = *trial;
+}
+
+/* As k4_improve: the scale furthest from 0 becomes -128, -127, ... */
+static void k6_improve(const struct k6_weights *b, const float scale[N_SUB6], float furthest,
+                       struct k6_block *best) {
+    struct k6_block ggml = *best, step = *best;
+    for (int i = 0; i < 16; i++) {
+        struct k6_block trial;
+        trial.d = scale_half(furthest * b->unit / ((float)i - 128));
+        float inverse = inverse_or_zero(fp16_to_fp32(trial.d) / b->unit);
+        for (int j = 0; j < N_SUB6; j++) trial.sc[j] = round_clamped(inverse * scale[j], -128, 127);
+        k6_search(b, &trial, 0);
+        k6_take(best, &ggml, &trial);
+        if (trial.score < step.score) step = trial;
+    }
+    k6_search(b, &step, 1);
+    k6_take(best, &ggml, &step);
+}
+
 static void k6_choose(const struct k6_weights *b, struct k6_block *best) {
     float scale[N_SUB6], furthest = 0;
     k6_fit(b, scale);
@@ -609,10 +665,7 @@ static void k6_choose(const struct k6_weights *b, struct k6_block *best) {
     best->d = finite_half(b->unit / inverse);
     for (int j = 0; j < N_SUB6; j++) best->sc[j] = round_clamped(inverse * scale[j], -128, 127);
     k6_search(b, best, 0); // the errors of ggml's block
-    struct k6_block trial = *best;
-    k6_search(b, &trial, 1);
-    if (trial.score < best->score && trial.error <= best->error && trial.weighted <= best->weighted)
-        *best = trial;
+    k6_improve(b, scale, furthest, best);
 }
 
 static void quantize_block_q6_K(const float *weights, block_q6_K *y) {

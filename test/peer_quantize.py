@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Compare quantize with llama.cpp's quantizer, driven by ../shared/tools/peer.py.
 
-usage: peer_quantize.py errors PEER QUANTIZE [SEED ...]    weights of many shapes: neither the root mean square error
-                                                           nor the one in ggml's own weights may be larger than ggml's
+usage: peer_quantize.py errors PEER QUANTIZE [SEED ...]    weights of many shapes: in no block of 256 may the root mean square
+                                                           error be larger than ggml's, nor the one in ggml's own weights
+       peer_quantize.py table PEER TEST_QUANT_ERRORS       ggml's errors for the weights of that test, which has them
+                                                           in test/data/quant/errors.txt
        peer_quantize.py types PEER FOLDER ... >MIXES       the type that llama.cpp gives each tensor of the models in the
                                                            folders, and of some made up: test/data/mixes.txt
 """
@@ -221,6 +223,34 @@ def weights_of_ggml(x, kind):
         return (np.sqrt((blocks ** 2).mean(1, keepdims=True)) + abs(blocks)).reshape(x.shape)
     return x ** 2 if kind == 14 else np.ones_like(x)
 
+TYPE_NAMES = {6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K"}
+
+def write_weights(path, tensors):
+    kv = {"general.architecture": (8, text("llama")), "llama.attention.layer_norm_rms_epsilon": (6, struct.pack("<f", 1e-5))}
+    for key in ("context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count"):
+        kv["llama." + key] = number(1)
+    write_gguf(path, kv, tensors)
+
+def table_of_errors(peer, program, tmp):
+    path = lambda name: os.path.join(tmp, name)
+    names = subprocess.run([program, "write", path("weights")], check=True, capture_output=True, text=True).stdout.split("\n")
+    names = [line.split() for line in names if line]
+    weights = np.fromfile(path("weights"), np.float32).reshape(len(names), -1)
+    tensors = {"%s.%d.weight" % (name, n): x.reshape(-1, n) for (name, row), x in zip(names, weights) for n in (int(row), 96)}
+    write_weights(path("in.gguf"), tensors)
+    print("# The errors of ggml's reference quantizers (llama.cpp v0.5.0); made by test/peer_quantize.py table.")
+    print("# SHAPE.SEED TYPE, of each 256 weights the root mean square error and the same with the type's own weights")
+    for mix in ("Q4_K_S", "Q5_K_S", "Q6_K"):
+        peer.quantize(path("in.gguf"), path("out.gguf"), mix)
+        peer.quantize(path("out.gguf"), path("f32.gguf"), "F32")
+        kinds = {name: kind for name, _, kind, _ in read_gguf(path("out.gguf"))[2]}
+        y = floats(path("f32.gguf"))
+        for name, x in tensors.items():
+            x = x.astype(float)
+            errors = [np.sqrt((w * (y[name] - x) ** 2).reshape(-1, 256).mean(1))
+                      for w in (np.ones_like(x), weights_of_ggml(x, kinds[name]))]
+            print(name.rsplit(".", 2)[0], TYPE_NAMES[kinds[name]], *("%.6e" % e for pair in zip(*errors) for e in pair))
+
 def compare_errors(peer, program, seeds, tmp):
     path = lambda name: os.path.join(tmp, name)
     tensors = {}
@@ -229,10 +259,7 @@ def compare_errors(peer, program, seeds, tmp):
             x = make(np.random.default_rng([seed, list(SHAPES).index(shape)]), (32, 768)).astype(np.float32)
             for row in (768, 96):  # whole blocks of 256, and not
                 tensors["%s.%d.%d.weight" % (shape, seed, row)] = x.reshape(-1, row)
-    kv = {"general.architecture": (8, text("llama")), "llama.attention.layer_norm_rms_epsilon": (6, struct.pack("<f", 1e-5))}
-    for key in ("context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count"):
-        kv["llama." + key] = number(1)
-    write_gguf(path("in.gguf"), kv, tensors)
+    write_weights(path("in.gguf"), tensors)
     rows, failed = {}, 0
     for mix in ("Q4_K_S", "Q5_K_S", "Q6_K", "Q8_0"):
         peer.quantize(path("in.gguf"), path("theirs.gguf"), mix)
@@ -245,13 +272,16 @@ def compare_errors(peer, program, seeds, tmp):
         for name, x in tensors.items():
             x = x.astype(float)
             for k, w in enumerate((np.ones_like(x), weights_of_ggml(x, kinds[name]))):
-                a, b = (np.sqrt((w * (y[name] - x) ** 2).sum()) for y in (ours, theirs))
+                a, b = (np.sqrt((w * (y[name] - x) ** 2).reshape(-1, 256).sum(1)) for y in (ours, theirs))
+                worse = (a > b * (1 + 1e-5)).sum()  # blocks
+                a, b = (np.sqrt((e ** 2).sum()) for e in (a, b))
                 ratio = a / b if b > 0 else 1.0 if a == 0 else np.inf
-                key = (name.split(".")[0], {6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K"}[kinds[name]])
+                key = (name.split(".")[0], TYPE_NAMES[kinds[name]])
                 rows.setdefault(key, [0, 0])[k] = max(ratio, rows.get(key, [0, 0])[k])
-                if ratio > 1 + 1e-6:
+                if worse:
                     failed += 1
-                    print("%s: %.6f times the peer's%s error in %s" % (name, ratio, " weighted" if k else "", key[1]))
+                    print("%s: %.6f times the peer's%s error in %s, %d blocks are worse" %
+                          (name, ratio, " weighted" if k else "", key[1], worse))
     types = ["Q4_K", "Q5_K", "Q6_K", "Q8_0", "Q5_0", "Q5_1"]
     print("%-16s" % "largest ratios", *("%13s" % t for t in types))
     for shape in SHAPES:
@@ -260,11 +290,12 @@ def compare_errors(peer, program, seeds, tmp):
     return failed > 0
 
 def main():
-    if len(sys.argv) < 4 or sys.argv[1] not in ("errors", "types"): sys.exit(__doc__)
+    if len(sys.argv) < 4 or sys.argv[1] not in ("errors", "table", "types"): sys.exit(__doc__)
     verb, script, *rest = sys.argv[1:]
     peer = Peer(script)
     with tempfile.TemporaryDirectory() as tmp:
         if verb == "types": print_types(peer, rest, tmp)
+        elif verb == "table": table_of_errors(peer, rest[0], tmp)
         else: sys.exit(compare_errors(peer, rest[0], [int(s) for s in rest[1:]] or [1, 2, 3], tmp))
 
 main()

@@ -585,9 +585,9 @@ static const struct quantizer {
     {GGML_TYPE_Q5_0, 3.857889e-03, 0.97, 0x527eb7dbb5866502},
     {GGML_TYPE_Q5_1, 3.121424e-03, 0.93, 0xff1b448b7e480577},
     {GGML_TYPE_Q8_0, 4.799523e-04, 0.97, 0x78b696d737c05cb1},
-    {GGML_TYPE_Q4_K, 6.071957e-03, 0.99, 0x400a3d8c5667cda1},
-    {GGML_TYPE_Q5_K, 3.128615e-03, 0.97, 0x8820319763d466f3},
-    {GGML_TYPE_Q6_K, 1.626172e-03, 1.00, 0xdacb32952170cd78},
+    {GGML_TYPE_Q4_K, 6.071957e-03, 0.99, 0xe5940f913745afbc},
+    {GGML_TYPE_Q5_K, 3.128615e-03, 0.97, 0x586251223768af7a},
+    {GGML_TYPE_Q6_K, 1.626172e-03, 1.00, 0xc312e0bacbc76be9},
 };
 enum { N_QUANTIZERS = sizeof quantizers / sizeof quantizers[0] };
 
@@ -637,7 +637,8 @@ static const struct hostile {
     {"the largest floats", -1, FLT_MAX, FLT_MAX, 0, FLT_MAX},
     {"the largest floats, both signs", -1, FLT_MAX, -FLT_MAX, 0, FLT_MAX},
     {"beyond halves", -1, 0, 0, 1e30f, 0},
-    {"scales are subnormal halves", -1, 0, 0, 1e-5f, 0},
+    {"scales are subnormal halves", 0.1f, 0, 0, 1e-5f, 0},
+    {"scales are the smallest halves", 0.1f, 0, 0, 1e-6f, 0},
     {"scales vanish", -1, 0, 0, 1e-9f, 0},
     {"squares vanish", -1, 0, 0, 1e-23f, 0},
     {"subnormals", -1, 0, 0, 1e-40f, 0},

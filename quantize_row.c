@@ -162,13 +162,11 @@ static void fit_trials(const struct old_format *f, float base, const float inver
     }
 }
 
-/* Takes d and m of the best trial, if it beats those given. In trial t the range of the weights,
- * which has `width`, is cut into steps[t] steps. */
-static void choose(const struct old_format *f, float base, float width, float steps, ggml_half *d,
-                   ggml_half *m) {
-    float inverse[N_TRIALS], trial_d[N_TRIALS], trial_m[N_TRIALS], error[N_TRIALS];
+/* Takes d and m of the best trial, if it beats those given, which stand in for trial 0. */
+static void try_steps(const struct old_format *f, float base, const float inverse[N_TRIALS],
+                      ggml_half *d, ggml_half *m) {
+    float trial_d[N_TRIALS], trial_m[N_TRIALS], error[N_TRIALS];
     ggml_half half_d[N_TRIALS], half_m[N_TRIALS];
-    for (int t = 0; t < N_TRIALS; t++) inverse[t] = (steps + 0.3f - 0.2f * (float)t) / width;
     fit_trials(f, base, inverse, trial_d, trial_m);
     for (int t = 0; t < N_TRIALS; t++) {
         half_d[t] = t == 0 ? *d : scale_half(trial_d[t]);
@@ -181,6 +179,37 @@ static void choose(const struct old_format *f, float base, float width, float st
     for (int t = 1; t < N_TRIALS; t++) best = error[t] < error[best] ? t : best;
     *d = half_d[best];
     *m = half_m[best];
+}
+
+/* Whether at most half of the weights differ from all before them: they lie on a lattice, because
+ * they were trained on it or stored in fewer bits before. */
+static bool takes_few_values(const float x[QK]) {
+    float values[QK / 2];
+    int n = 0;
+    for (int i = 0; i < QK; i++) {
+        int k = 0;
+        while (k < n && values[k] != x[i]) k++;
+        if (k == n && n == QK / 2) return false;
+        if (k == n) values[n++] = x[i];
+    }
+    return true;
+}
+
+/* Improves d and m, which are ggml's: it cuts the range of the weights, which begins at `base` and
+ * has `width`, into n_steps. For a lattice every number of steps down to the half of that is tried:
+ * one that fits leaves hardly any error. */
+static void choose(const struct old_format *f, float base, float width, float n_steps, ggml_half *d,
+                   ggml_half *m) {
+    float inverse[N_TRIALS];
+    for (int t = 0; t < N_TRIALS; t++) inverse[t] = (n_steps + 0.3f - 0.2f * (float)t) / width;
+    try_steps(f, base, inverse, d, m);
+    if (!takes_few_values(f->x)) return;
+    for (int n = 0; n < 128; n += N_TRIALS - 1) {
+        for (int t = 0; t < N_TRIALS; t++) {
+            inverse[t] = n_steps * (1 - (float)(n + t) / 256) / width;
+        }
+        try_steps(f, base, inverse, d, m);
+    }
 }
 
 /* q of each weight, nearest to it as d and m are stored, less `lowest`. */

@@ -203,6 +203,10 @@ static void check_line(const char *line) {
         CHECK(false, "cannot read: %s", line);
         return;
     }
+    // The search sums in single precision and the table is rounded. What lies on a lattice, the
+    // formats of 32 weights hold much better than by ggml's rule.
+    bool is_lattice = strncmp(name, "lattice", 7) == 0;
+    double allowed = is_lattice && ggml_type_info(type)->block_len == QK ? 0.4 : 1 + 1e-5;
     make_weights(shape, seed, x);
     quantize_row(type, x, blocks, N_WEIGHTS);
     dequantize_row(type, blocks, y, N_WEIGHTS);
@@ -213,8 +217,8 @@ static void check_line(const char *line) {
         CHECK(n == 2, "cannot read: %s", line + at);
         at += len;
         measure(type, x + QK_K * block, y + QK_K * block, &got[0], &got[1]);
-        for (int i = 0; i < 2; i++) { // the search sums in single precision, the table is rounded
-            CHECK(got[i] <= want[i] * (1 + 1e-5), "%s.%d, %s, block %d: %.5f times ggml's%s error",
+        for (int i = 0; i < 2; i++) {
+            CHECK(got[i] <= want[i] * allowed, "%s.%d, %s, block %d: %.5f times ggml's%s error",
                   name, seed, type_name, block, got[i] / want[i], i ? " weighted" : "");
         }
     }

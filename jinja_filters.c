@@ -337,7 +337,11 @@ static struct value run_last(struct call *k) {
     }
     struct list *list = jinja_list_of(k->c, k->at, k->self);
     if (!list) return nothing();
-    if (list->n > 0) return list->items[list->n - 1];
+    if (list->n > 0) {
+        struct value last = list->items[list->n - 1];
+        if (k->self.type == V_STR) last.safe = k->self.safe; // it is not reached by iteration
+        return last;
+    }
     return jinja_undefined_hint(k->c, "No last item, sequence was empty.");
 }
 

@@ -110,6 +110,7 @@ static bool plain_next(struct context *c, struct iterator *it, struct value *out
         if (at >= v.u.s->len) return false;
         utf8_at(v.u.s->data, at, &n);
         *out = jinja_part(c, v, at, at + n);
+        out->safe = false; // unlike a part that is asked for by its index
         it->at += n;
         return true;
     }

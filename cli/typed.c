@@ -21,8 +21,8 @@ static volatile sig_atomic_t prepared;
 static void restore_terminal(void) {
     if (!prepared) return;
     prepared = 0;
-    if (write(STDERR_FILENO, no_marks, sizeof no_marks - 1) < 0) return;
     tcsetattr(STDIN_FILENO, TCSANOW, &before);
+    if (write(STDERR_FILENO, no_marks, sizeof no_marks - 1) < 0) return; // nobody is there
 }
 
 static void prepare_terminal(void) {
@@ -105,10 +105,14 @@ static void take_marks(struct typed *t) {
     t->own_end = false;
 }
 
+/* A terminal that edits lines takes no more bytes of one (Linux; others take fewer, or ring). */
+enum { LONGEST_LINE = 4095 };
+
 /* Reads one line, without its end, behind the text so far. */
 static enum input read_line(struct session *s, struct typed *t) {
+    size_t n = 0;
     errno = 0;
-    for (bool any = false;; any = true) {
+    for (;; n++) {
         int c = getchar();
         char byte = (char)c;
         if (c == '\n') break;
@@ -122,13 +126,18 @@ static enum input read_line(struct session *s, struct typed *t) {
         }
         if (c == EOF) {
             clearerr(stdin); // a terminal may have more after Ctrl-D
-            if (any) break;
+            if (n > 0) break;
             return INPUT_END;
         }
         t->own_end = true;
         enum input added = add_bytes(t, &byte, 1);
         if (added != INPUT_TEXT) return added;
         if (byte == '~') take_marks(t);
+    }
+    if (t->terminal && n >= LONGEST_LINE) {
+        say("the terminal gives the first %d bytes of a line alone: longer ones come by a pipe or "
+            "-f",
+            LONGEST_LINE);
     }
     if (t->len > 0 && t->own_end && t->text[t->len - 1] == '\r') t->len--;
     return add_bytes(t, "", 0);

@@ -170,6 +170,20 @@ static void test_commands(void) {
     check_message(&way, "//help", "\"/help\"");
 }
 
+/* What a terminal cuts off is said. */
+static void test_long_line(void) {
+    static char line[5000];
+    memset(line, 'a', sizeof line - 2);
+    struct way way = {path, "xterm", false, "1", NULL};
+    char lines[sizeof line + 16];
+    snprintf(lines, sizeof lines, "%s\n/quit\n", line);
+    struct result r = converse_by(&way, lines);
+    CHECK(strstr(r.err, "the first 4095 bytes of a line"), "%s", r.err);
+    snprintf(lines, sizeof lines, "%.200s\n/quit\n", line);
+    r = converse_by(&way, lines);
+    CHECK(!strstr(r.err, "4095"), "%s", r.err);
+}
+
 /* An answer without an end, until somebody interrupts it. */
 static void test_interrupt(void) {
     char after[512];
@@ -287,6 +301,7 @@ int main(void) {
     CHECK(strcmp(r.out, alone.out) == 0, "\"%s\", expected \"%s\"", r.out, alone.out);
     test_pastes();
     test_commands();
+    test_long_line();
     test_interrupt();
     test_killed();
     test_hint();

@@ -50,7 +50,7 @@ void olmo2(struct plan *p) {
     struct windows w = read_windows(p, 4, 0);
     struct rope r = read_rope(p, hd.dim_k);
     struct turns far = turns(p, r, HALVES);
-    struct turns near = w.n ? turns(p, unscaled(near_rope(p, r)), HALVES) : far;
+    struct turns near = w.n ? turns(p, unscaled(r), HALVES) : far;
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
         int window = window_at(&w, il);

@@ -34,14 +34,15 @@ static size_t edits(struct gguf_str a, struct gguf_str b) {
     return row[b.len];
 }
 
-/* The family whose name is most like the architecture's; NULL: none is, half of it is other. */
+/* The family whose name is most like the architecture's, of several the newest; NULL: none is, more
+ * than half of it is other. */
 static const char *nearest(struct gguf_str arch) {
     const char *best = NULL;
     if (arch.len > 64) return NULL;
-    size_t least = arch.len / 2 + 1;
+    size_t least = arch.len / 2;
     for (size_t i = 0; families[i].arch; i++) {
         size_t n = edits(arch, (struct gguf_str){families[i].arch, strlen(families[i].arch)});
-        if (n < least) {
+        if (n <= least) {
             least = n;
             best = families[i].arch;
         }

@@ -142,6 +142,15 @@ static void test_keys(void) {
     b = tiny_build(&t);
     build_str(&b, "general.architecture", "bert");
     check_refused(&b, "is \"bert\", which this engine does not run");
+    static const char *const near[][2] = {
+        {"qwen36", "qwen35"}, {"gemma5", "gemma4"}, {"lama", "llama"}, {"deepseek3", "deepseek2"}};
+    for (size_t i = 0; i < sizeof near / sizeof near[0]; i++) {
+        char expected[64];
+        snprintf(expected, sizeof expected, "; the nearest name is %s (", near[i][1]);
+        b = tiny_build(&t);
+        build_str(&b, "general.architecture", near[i][0]);
+        check_refused(&b, expected);
+    }
     t.n_head = t.n_head_kv = 64; // more heads than the embedding has room for
     b = tiny_build(&t);
     build_remove(&b, "llama.attention.key_length");

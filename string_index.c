@@ -9,13 +9,17 @@
  * made to collide is refused. */
 #define MAX_PROBES 1024
 
+static uint64_t mix(uint64_t hash) {
+    return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15;
+}
+
 static uint64_t hash_key(struct string_key key) {
     uint64_t hash = fnv1a(FNV_START, key.text, key.split ? key.split : key.len);
     if (key.split) {
         hash = fnv1a(hash, " ", 1);
         hash = fnv1a(hash, key.text + key.split, key.len - key.split);
     }
-    return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15;
+    return mix(hash);
 }
 
 struct gguf_str string_index_at(const struct string_index *x, size_t i) {
@@ -42,10 +46,21 @@ static uint32_t *index_probe(const struct string_index *x, struct string_key key
     return NULL;
 }
 
+static int32_t find_hashed(const struct string_index *x, struct string_key key, uint64_t hash) {
+    const uint32_t *slot = index_probe(x, key, hash);
+    return slot ? (int32_t)(*slot & x->mask) - 1 : -1;
+}
+
 int32_t string_index_find(const struct string_index *x, struct string_key key) {
     if (key.len + (key.split > 0) > x->max_len) return -1;
-    const uint32_t *slot = index_probe(x, key, hash_key(key));
-    return slot ? (int32_t)(*slot & x->mask) - 1 : -1;
+    return find_hashed(x, key, hash_key(key));
+}
+
+int32_t string_index_find_prefix(const struct string_index *x, struct string_prefix *p,
+                                 size_t len) {
+    p->hash = fnv1a(p->len ? p->hash : FNV_START, p->text + p->len, len - p->len);
+    p->len = len;
+    return find_hashed(x, (struct string_key){.text = p->text, .len = len}, mix(p->hash));
 }
 
 /* Inserts entry i, a string that is not empty. */

@@ -38,6 +38,16 @@ struct string_key {
 /* The number of the string equal to the key, or -1. */
 int32_t string_index_find(const struct string_index *x, struct string_key key);
 
+/* Longer and longer beginnings of one text, of which each byte is hashed once. At first {text}. */
+struct string_prefix {
+    const char *text;
+    size_t len;    // looked up last
+    uint64_t hash; // of that much, if it is not 0
+};
+
+/* The same for text[0, len), len > 0 and at least p->len. */
+int32_t string_index_find_prefix(const struct string_index *x, struct string_prefix *p, size_t len);
+
 struct gguf_str string_index_at(const struct string_index *x, size_t i); // i < x->n
 
 #endif

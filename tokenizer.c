@@ -29,6 +29,7 @@ void tokenizer_close(struct tokenizer *t) {
     string_index_free(&t->merges);
     free(t->attributes);
     free(t->order);
+    free(t->cost);
     free(t->specials);
     free(t->suppressed);
     free(t);
@@ -310,6 +311,65 @@ static int encode_bpe(struct work *w, const char *text, size_t len) {
     return failed;
 }
 
+/* ---- PLaMo 2 --------------------------------------------------------------------------------- */
+
+/* From the end: where the first piece of the text from each character on ends (next), and which
+ * token it is (prev, NONE for bytes), so that the whole costs least; of equals the longest piece.
+ * cost has an entry more than there are characters. */
+static int choose_pieces(struct work *w, int64_t *cost) {
+    const struct tokenizer *t = w->t;
+    size_t n = w->n_symbols, longest = t->vocab.max_len;
+    if (longest > SPECIAL_MAX) longest = SPECIAL_MAX;
+    cost[n] = 0;
+    for (size_t i = n; i-- > 0;) {
+        if (check_stop(w) != 0) return -1;
+        struct symbol *a = &w->symbols[i];
+        struct string_prefix prefix = {.text = w->text + a->start};
+        cost[i] = cost[i + 1] + BYTES_COST;
+        a->next = (uint32_t)i + 1;
+        a->prev = NONE;
+        for (size_t k = i; k < n; k++) {
+            size_t len = w->symbols[k].start + w->symbols[k].len - a->start;
+            if (len > longest) break;
+            int32_t id = string_index_find_prefix(&t->vocab, &prefix, len);
+            if (!may_be(w, id) || t->cost[id] == NO_PIECE) continue;
+            if (cost[k + 1] + t->cost[id] > cost[i]) continue;
+            cost[i] = cost[k + 1] + t->cost[id];
+            a->next = (uint32_t)k + 1;
+            a->prev = (uint32_t)id;
+        }
+    }
+    return 0;
+}
+
+static int emit_pieces(struct work *w) {
+    for (size_t i = 0; i < w->n_symbols; i = w->symbols[i].next) {
+        const struct symbol *a = &w->symbols[i];
+        if (a->prev != NONE && emit(w, (int32_t)a->prev) != 0) return -1;
+        for (uint32_t k = 0; a->prev == NONE && k < a->len; k++) {
+            unsigned char byte = (unsigned char)w->text[a->start + k];
+            if (emit(w, w->t->byte_id[byte]) != 0) return -1;
+        }
+    }
+    return 0;
+}
+
+/* A byte order mark at the beginning is left out. */
+static int encode_plamo2(struct work *w, const char *text, size_t len) {
+    if (reserve(w, &w->text, &w->text_capacity, 3 * len, 1) != 0) return -1;
+    w->n_symbols = 0;
+    for (size_t i = 0, n = 0, used, step; i < len; i += used, n += step) {
+        uint32_t cp = utf8_decode(text + i, len - i, &used);
+        step = i == 0 && cp == 0xfeff ? 0 : (size_t)utf8_encode(cp, w->text + n);
+        if (step > 0 && add_symbol(w, n, step) != 0) return -1;
+    }
+    int64_t *cost = malloc((w->n_symbols + 1) * sizeof *cost);
+    if (!cost) return error_set(w->err, KQ_NO_MEMORY, "out of memory while reading a text");
+    int failed = choose_pieces(w, cost);
+    free(cost);
+    return failed ? -1 : emit_pieces(w);
+}
+
 /* ---- special tokens -------------------------------------------------------------------------- */
 
 /* The longest special from s on down that may be recognised at this byte of the text, or NULL. */
@@ -414,6 +474,7 @@ static int find_specials(struct work *w, struct gguf_str text, struct place **pl
 static int encode_plain(struct work *w, const char *text, size_t len, bool after_special) {
     if (len == 0) return 0;
     if (w->t->bpe) return encode_bpe(w, text, len);
+    if (w->t->plamo2) return encode_plamo2(w, text, len);
     return encode_spm(w, text, len, after_special && w->t->add_space_prefix);
 }
 
@@ -516,7 +577,7 @@ size_t tokenizer_piece(const struct tokenizer *t, int32_t id, bool show_special,
         if (show_special) put_text(&out, text);
     } else if (byte >= 0) {
         put_byte(&out, (char)byte);
-    } else if (attributes & (USER_DEFINED | BYTE)) {
+    } else if (t->plamo2 || attributes & (USER_DEFINED | BYTE)) {
         put_text(&out, text);
     } else if (attributes & NORMAL) {
         if (t->bpe && !t->pre->raw)

@@ -1,8 +1,8 @@
 /* Text to token ids and back, from a GGUF file's tokenizer.ggml.* metadata: SentencePiece-style
  * merging by score with byte fallback (model "llama"), byte-level BPE (model "gpt2") with the
  * pre-tokenizer that tokenizer.ggml.pre names, and BPE over characters with byte fallback (model
- * "gemma4", and a few names of tokenizer.ggml.pre). The ids are llama.cpp's. Where two tokens have
- * one text, the first is found, and both decode to it. */
+ * "gemma4", and a few names of tokenizer.ggml.pre), and PLaMo 2's cheapest cut. The ids are
+ * llama.cpp's. Where two tokens have one text, the first is found, and both decode to it. */
 #ifndef TOKENIZER_H
 #define TOKENIZER_H
 

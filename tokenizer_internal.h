@@ -33,17 +33,24 @@ struct special {
 /* Longer specials are not looked for: that bounds the work on every byte of text. */
 #define SPECIAL_MAX 512
 
+/* PLaMo 2 has scores of about -20 to 0 and counts in ten-thousandths. A character that is written
+ * as its bytes costs as much as a score of -1000; pieces with scores from -2000 down are none. */
+#define BYTES_COST 10000000
+#define NO_PIECE 20000000
+
 /* A file has a dozen keys of a vocabulary; of one that has very many odd ones the rest is not said.
  */
 #define NOTES_MAX 16
 
 struct tokenizer {
-    bool bpe; // else SPM
+    bool bpe;    // else SPM
+    bool plamo2; // else SPM, too: texts are cut where the pieces cost least
     const struct pretokenizer *pre;
     struct string_index vocab;
     struct string_index merges; // "left right", by rank
     uint16_t *attributes;       // (n_vocab)
     uint32_t *order;            // (n_vocab) SPM: ascending as the score falls
+    int32_t *cost;              // (n_vocab) PLaMo 2; NO_PIECE for what no text is cut into
     int32_t byte_id[256];       // SPM, raw BPE: the token for a byte, or -1
     uint32_t byte_cp[256];      // byte-level BPE: the character that stands for a byte
     int16_t cp_byte[0x144];     // the byte that a character stands for, or -1

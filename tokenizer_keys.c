@@ -11,6 +11,7 @@ static const struct known_key {
         HARMLESS, // whatever it says
         OFF,      // if it is false, 0 or absent: else `why` is said
         OFF_BPE,  // the same for BPE; SPM uses it
+        OFF_PLAMO2,
     } is;
     const char *why;
 } known_keys[] = {
@@ -20,8 +21,8 @@ static const struct known_key {
     {KEY("token_type"), USED, NULL},
     {KEY("scores"), USED, NULL},
     {KEY("merges"), USED, NULL},
-    {KEY("add_bos_token"), USED, NULL},
-    {KEY("add_eos_token"), USED, NULL},
+    {KEY("add_bos_token"), OFF_PLAMO2, "nothing is put before texts, as in llama.cpp"},
+    {KEY("add_eos_token"), OFF_PLAMO2, "nothing is put after texts, as in llama.cpp"},
     {KEY("bos_token_id"), USED, NULL},
     {KEY("eos_token_id"), USED, NULL},
     {KEY("eos_token_ids"), USED, NULL},
@@ -101,9 +102,11 @@ void tokenizer_check_keys(struct tokenizer *t, const struct gguf *g) {
         const struct gguf_kv *kv = &g->kv[i];
         if (!begins_with(kv->key, TEXT("tokenizer."))) continue;
         const struct known_key *known = find(kv->key);
+        bool off = known && (known->is == OFF || (known->is == OFF_BPE && (t->bpe || t->plamo2)) ||
+                             (known->is == OFF_PLAMO2 && t->plamo2));
         if (!known) {
             note(t, kv->key, "is not known to this engine: token ids may be other ones", "");
-        } else if ((known->is == OFF || (known->is == OFF_BPE && t->bpe)) && !is_off(kv)) {
+        } else if (off && !is_off(kv)) {
             note(t, kv->key, "is not followed: ", known->why);
         }
     }

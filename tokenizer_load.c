@@ -61,6 +61,19 @@ static int load_scores(struct tokenizer *t, const struct gguf *g, struct error *
     return 0;
 }
 
+static int load_costs(struct tokenizer *t, const struct gguf *g, struct error *err) {
+    const struct gguf_kv *scores = NULL;
+    if (get_array(g, KEY("scores"), GGUF_FLOAT32, t->vocab.n, &scores, err) < 0) return -1;
+    t->cost = malloc(t->vocab.n * sizeof *t->cost + 1);
+    if (!t->cost) return error_set(err, KQ_NO_MEMORY, "out of memory for %zu scores", t->vocab.n);
+    for (size_t i = 0; i < t->vocab.n; i++) {
+        double score = round((scores ? gguf_f32_at(scores, i) : 0) * 1e4);
+        bool is_piece = score > -NO_PIECE && score < INT32_MAX && !(t->attributes[i] & BYTE);
+        t->cost[i] = is_piece ? -(int32_t)score : NO_PIECE;
+    }
+    return 0;
+}
+
 /* ---- loading: special tokens ----------------------------------------------------------------- */
 
 /* Sets *id to the key's value, which must be a token; without the key *id, a default, becomes -1 if
@@ -225,7 +238,7 @@ static int load_special_ids(struct tokenizer *t, const struct gguf *g, bool defa
     t->bos = !defaults ? -1 : !t->bpe ? 1 : t->pre->no_bos ? -1 : 11;
     t->eos = !defaults ? -1 : !t->bpe ? 2 : 11;
     t->unk = t->bpe ? -1 : 0;
-    t->add_bos = t->bpe ? t->pre->add_bos : true;
+    t->add_bos = t->bpe ? t->pre->add_bos : !t->plamo2;
     t->add_space_prefix = true;
     if (get_id(t, g, KEY("bos_token_id"), &t->bos, err) != 0) return -1;
     if (get_id(t, g, KEY("eos_token_id"), &t->eos, err) != 0) return -1;
@@ -233,7 +246,8 @@ static int load_special_ids(struct tokenizer *t, const struct gguf *g, bool defa
     if (gguf_get_bool(g, KEY("add_bos_token"), &t->add_bos, err) < 0) return -1;
     if (gguf_get_bool(g, KEY("add_eos_token"), &t->add_eos, err) < 0) return -1;
     if (gguf_get_bool(g, KEY("add_space_prefix"), &t->add_space_prefix, err) < 0) return -1;
-    if (t->bpe) t->add_space_prefix = false;
+    if (t->bpe || t->plamo2) t->add_space_prefix = false;
+    if (t->plamo2) t->add_bos = t->add_eos = false; // whatever the keys say, as in llama.cpp
     if (t->bpe && t->pre->needs_bos) t->add_bos = true;
     if (t->add_bos && t->bos < 0)
         return error_set(err, KQ_BAD_FILE, "BOS is to be added, but there is none");
@@ -345,14 +359,18 @@ static int load_specials(struct tokenizer *t, struct error *err) {
 /* ---- loading: the rest ----------------------------------------------------------------------- */
 
 /* "<0x41>"; in SPM, where there is no such token, one that is the byte itself. */
-static void load_byte_tokens(struct tokenizer *t) {
+static int load_byte_tokens(struct tokenizer *t, struct error *err) {
     for (int b = 0; b < 256; b++) {
         const char name[] = {'<', '0', 'x', "0123456789ABCDEF"[b >> 4], "0123456789ABCDEF"[b & 15],
                              '>'};
         const char text[] = {(char)b};
         t->byte_id[b] = tokenizer_find(t, name, sizeof name);
         if (t->byte_id[b] < 0 && !t->bpe) t->byte_id[b] = tokenizer_find(t, text, 1);
+        if (t->plamo2 && t->byte_id[b] < 0)
+            return error_set(err, KQ_BAD_FILE, "there is no token for the byte 0x%02x",
+                             (unsigned)b);
     }
+    return 0;
 }
 
 /* BPE: GPT-2's alphabet, in which the printable bytes of Latin-1 stand for themselves and the
@@ -390,7 +408,7 @@ static int load_bpe(struct tokenizer *t, const struct gguf *g, const char *rules
 /* Values of tokenizer.ggml.model. */
 static const struct model_kind {
     const char *name;
-    bool bpe;          // else SPM
+    bool bpe, plamo2;  // else SPM
     const char *rules; // whatever tokenizer.ggml.pre says
     const char *other; // not built: what it is
 } kinds[] = {
@@ -400,7 +418,7 @@ static const struct model_kind {
     {.name = "t5", .other = "UGM, unigrams"},
     {.name = "bert", .other = "WPM, word pieces"},
     {.name = "rwkv", .other = "RWKV's greedy one"},
-    {.name = "plamo2", .other = "PLaMo 2's own"},
+    {.name = "plamo2", .plamo2 = true},
     {.name = "hybriddna", .other = "BPE with DNA in words of six"},
     {.name = "whitespace", .other = "BPE of words without their spaces"},
     {.name = "none", .other = "no vocabulary at all"},
@@ -421,7 +439,7 @@ static const struct model_kind *find_kind(const struct gguf *g, struct error *er
         return NULL;
     }
     error_set(err, KQ_UNSUPPORTED,
-              KEY("model") ": '%.*s' is not known, only llama, gpt2 and gemma4 are",
+              KEY("model") ": '%.*s' is not known, only llama, gpt2, gemma4 and plamo2 are",
               GGUF_SHORT(model));
     return NULL;
 }
@@ -431,17 +449,22 @@ static int load(struct tokenizer *t, const struct gguf *g, struct error *err) {
     const struct model_kind *kind = find_kind(g, err);
     if (!kind) return -1;
     t->bpe = kind->bpe;
+    t->plamo2 = kind->plamo2;
     int found = gguf_get_array(g, KEY("tokens"), GGUF_STRING, &tokens, err);
     if (found < 0) return -1;
     if (found == 0 || tokens->n == 0)
         return error_set(err, KQ_BAD_FILE, KEY("tokens") " is missing or empty");
     if (string_index_build(&t->vocab, KEY("tokens"), tokens, err) != 0) return -1;
     if (load_types(t, g, err) != 0) return -1;
-    if ((t->bpe ? load_bpe(t, g, kind->rules, err) : load_scores(t, g, err)) != 0) return -1;
+    if ((t->bpe      ? load_bpe(t, g, kind->rules, err)
+         : t->plamo2 ? load_costs(t, g, err)
+                     : load_scores(t, g, err)) != 0) {
+        return -1;
+    }
     if (load_special_ids(t, g, !kind->rules, err) != 0 || load_specials(t, err) != 0) return -1;
     if (load_stripping(t, g, err) != 0) return -1;
     if (load_suppressed(t, g, err) != 0) return -1;
-    load_byte_tokens(t);
+    if (load_byte_tokens(t, err) != 0) return -1;
     tokenizer_check_keys(t, g);
     return 0;
 }

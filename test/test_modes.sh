@@ -100,7 +100,7 @@ sed 's/tokenizer\.ggml\.model\(............\)llama/tokenizer.ggml.model\1other/'
     >"$tmp/other.gguf"
 run 0 "$tmp/other.gguf" --ids "1 5 7" -n 2
 is "another kind of vocabulary: no text" "" "$(cat "$tmp/out")"
-says "another kind of vocabulary" "run: tokenizer.ggml.model: 'other' is not known, only llama, gpt2 and gemma4 are: no text is printed"
+says "another kind of vocabulary" "run: tokenizer.ggml.model: 'other' is not known, only llama, gpt2, gemma4 and plamo2 are: no text is printed"
 run 1 "$tmp/other.gguf" -p a -n 2
 says "another kind of vocabulary, a text" "'other' is not known"
 run 0 "$tmp/other.gguf" --info

@@ -1,6 +1,6 @@
 /* The tokenizer. Without arguments: small vocabularies built here, and those in test/data/tokenizer
  * (byte-level BPE trained without pre-splitting: merges run over spaces and digits, so that a wrong
- * split shows; gemma4: BPE over characters) with the ids that llama.cpp (v0.5.0) gives.
+ * split shows; gemma4: BPE over characters; plamo2) with the ids that llama.cpp (v0.5.0) gives.
  * With arguments VOCAB.gguf TESTS: the same for any file; TESTS holds lines like
  * {"text_hex": "6869", "ids": [1, 2]}, special tokens parsed and BOS added as the file says. */
 #include "tokenizer.h"
@@ -60,7 +60,7 @@ static void check_file(const char *vocab, const char *tests) {
 }
 
 static void test_files(void) {
-    static const char *const names[] = {"gemma4", "gpt-2", "llama-bpe", "qwen2", "smollm"};
+    static const char *const names[] = {"gemma4", "gpt-2", "llama-bpe", "plamo2", "qwen2", "smollm"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char vocab[64], tests[64];
         snprintf(vocab, sizeof vocab, "test/data/tokenizer/%s.raw.gguf", names[i]);
@@ -440,7 +440,7 @@ static void test_refusals(void) {
     check_refused(v, "tokenizer.ggml.model: expected a string");
     v = make_spm();
     build_str(&v->build, "tokenizer.ggml.model", "new");
-    check_refused(v, "tokenizer.ggml.model: 'new' is not known, only llama, gpt2 and gemma4 are");
+    check_refused(v, "tokenizer.ggml.model: 'new' is not known, only llama, gpt2, gemma4 and plamo2 are");
     v = make_bpe();
     build_str(&v->build, "tokenizer.ggml.pre", "new-one");
     check_refused(v, "tokenizer.ggml.pre: the pre-tokenizer 'new-one' is not known");

@@ -105,6 +105,56 @@ static void test_raw_names(void) {
     }
 }
 
+/* ---- the cheapest cut ------------------------------------------------------------------------ */
+
+static struct vocab *make_plamo2(void) {
+    struct vocab *v = make_spm(); // <unk> <s> </s>, bytes, then from 259 on
+    build_str(&v->build, "tokenizer.ggml.model", "plamo2");
+    for (size_t i = 259; i < v->n; i++) v->score[i] = -9;
+    v->score[262] = -18.00004f;     // ab: as dear as a and b, in ten-thousandths, and longer
+    v->score[263] = -18.00006f;     // ba: dearer
+    v->score[264] = -26;            // aba
+    add(v, "zzz", T_NORMAL, -2000); // 273: no piece
+    add(v, "bbb", T_NORMAL, -1999); // 274: dearer than three b
+    add(v, "c", T_NORMAL, -1500);   // 275: dearer than its byte
+    add(v, "dd", T_NORMAL, 2);      // 276: better than free
+    write_arrays(v);
+    return v;
+}
+
+static void test_plamo2(void) {
+    struct vocab *v = make_plamo2();
+    open_good(v);
+    check_ids(v, "a", true, IDS(260)); // no BOS, no space
+    check_ids(v, "ab", false, IDS(262));
+    check_ids(v, "aba", false, IDS(264));
+    check_ids(v, "ba", false, IDS(261, 260));
+    check_ids(v, "zzz", false, IDS(3 + 'z', 3 + 'z', 3 + 'z'));
+    check_ids(v, "<0x41>", false, IDS(3 + '<', 3 + '0', 3 + 'x', 3 + '4', 3 + '1', 3 + '>'));
+    check_ids(v, "bbbb", false, IDS(261, 261, 261, 261));
+    check_ids(v, "c d", false, IDS(3 + 'c', 3 + ' ', 3 + 'd'));
+    check_ids(v, "ddd", false, IDS(276, 3 + 'd')); // of equals the longest first
+    check_ids(v, "é\xff", false, IDS(267, 3 + 0xef, 3 + 0xbf, 3 + 0xbd));
+    check_ids(v, "\ufeffa\ufeff", false, IDS(260, 3 + 0xef, 3 + 0xbb, 3 + 0xbf));
+    check_ids(v, "\ufeff", false, NO_IDS);
+    check_ids(v, "<s> a<mark>", true, IDS(1, 3 + ' ', 260, 268));
+    check_piece(v, 266, false, "▁▁", 6); // as it is
+    check_piece(v, 270, false, "abc", 3);
+    check_piece(v, 3 + 0xff, false, "\xff", 1);
+    free_vocab(v);
+    v = make_plamo2();
+    build_bool(&v->build, "tokenizer.ggml.add_bos_token", true);
+    open_good(v);
+    check_ids(v, "a", true, IDS(260));
+    CHECK(strstr(tokenizer_note(v->t, 0), "add_bos_token is not followed: nothing is put before"),
+          "%s", tokenizer_note(v->t, 0));
+    free_vocab(v);
+    v = make_plamo2();
+    v->text[3 + 0x80] = "<0x8>";
+    write_arrays(v);
+    check_refused(v, "there is no token for the byte 0x80");
+}
+
 /* ---- texts without tokens -------------------------------------------------------------------- */
 
 static void check_lost(struct vocab *v, const char *text, size_t expected) {
@@ -360,7 +410,6 @@ static void test_other_models(void) {
         {"t5", "'t5' (UGM, unigrams) is not supported"},
         {"bert", "'bert' (WPM, word pieces) is not supported"},
         {"rwkv", "'rwkv' (RWKV's greedy one) is not supported"},
-        {"plamo2", "'plamo2' (PLaMo 2's own) is not supported"},
         {"hybriddna", "'hybriddna' ("},
         {"whitespace", "'whitespace' ("},
         {"none", "'none' (no vocabulary at all) is not supported"},
@@ -377,6 +426,7 @@ static void test_other_models(void) {
 int main(void) {
     test_gemma4();
     test_raw_names();
+    test_plamo2();
     test_lost();
     test_equal_texts();
     test_stripping();

@@ -23,26 +23,47 @@
 #include "quant.h"
 #include "quant_grids.h"
 
-/* What the digits of the grids stand for: three values of 2 bits, eight of 3. */
-static const int8_t iq2_values[4] = {8, 25, 43, 0};
-static const int8_t iq3_xxs_values[8] = {4, 12, 20, 28, 36, 44, 52, 62};
-static const int8_t iq3_s_values[8] = {1, 3, 5, 7, 9, 11, 13, 15};
+/* Eight weights are worked on in the bytes of a word, the first in the lowest. */
+#define EACH(byte) ((byte)*UINT64_C(0x0101010101010101))
 
-/* n weights of a group, digits of so many bits. */
-static void scale_group(float *y, int n, uint32_t group, int bits, const int8_t *values,
-                        uint32_t signs, float scale) {
-    for (int l = 0; l < n; l++) {
-        int v = values[group >> bits * l & ((1u << bits) - 1)];
-        y[l] = scale * (float)(signs >> l & 1 ? -v : v);
-    }
+/* 8 digits of 2 bits, or 4 of 3, one a byte: the upper half moves away, of both halves the upper
+ * half, and so on. */
+static inline uint64_t spread_8(uint64_t x) {
+    x = (x | x << 24) & UINT64_C(0x000000ff000000ff);
+    x = (x | x << 12) & UINT64_C(0x000f000f000f000f);
+    return (x | x << 6) & EACH(3);
+}
+static inline uint64_t spread_4(uint64_t x) {
+    x = (x | x << 10) & 0x003f003f;
+    return (x | x << 5) & 0x07070707;
 }
 
-static void scale_8(float *y, uint32_t group, uint32_t signs, float scale) {
-    scale_group(y, 8, group, 2, iq2_values, signs, scale);
+/* 8, 25, 43 for 0, 1, 2 */
+static inline uint64_t iq2_values(uint32_t digits) {
+    uint64_t q = spread_8(digits);
+    return EACH(8) + 17 * q + (q >> 1 & EACH(1));
 }
 
-static void scale_4(float *y, uint32_t group, const int8_t *values, uint32_t signs, float scale) {
-    scale_group(y, 4, group, 3, values, signs, scale);
+/* 4, 12, 20, 28, 36, 44, 52, 62 for 0 to 7, of two groups */
+static inline uint64_t iq3_xxs_values(uint32_t first, uint32_t second) {
+    uint64_t q = spread_4(first) | spread_4(second) << 32;
+    return EACH(4) + 8 * q + 2 * ((q + EACH(1)) >> 3 & EACH(1));
+}
+
+/* 1, 3 ... 15 */
+static inline uint64_t iq3_s_values(uint32_t first, uint32_t second) {
+    return EACH(1) + 2 * (spread_4(first) | spread_4(second) << 32);
+}
+
+/* Those whose bit is set are negative: -v is ~v + 1, and no value is 0, so that nothing is carried
+ * into the next byte. */
+static inline void scale_8(float *y, uint64_t values, uint32_t signs, float scale) {
+    uint64_t bits = EACH((uint64_t)signs) & UINT64_C(0x8040201008040201);
+    uint64_t ones = (bits + EACH(0x7f)) >> 7 & EACH(1); // in the bytes that are not 0
+    values = (values ^ ones * 255) + ones;
+    int8_t v[8];
+    memcpy(v, &values, sizeof v);
+    for (int l = 0; l < 8; l++) y[l] = scale * (float)v[l];
 }
 
 static uint32_t load_u32(const uint8_t b[4]) {
@@ -65,7 +86,7 @@ void dequantize_row_iq2_xxs(const block_iq2_xxs *x, float *y, int64_t k) {
             uint32_t u = load_u32(qs + 4);
             float scale = d * (0.5f + (float)(u >> 28)) * 0.25f;
             for (int s = 0; s < 4; s++, y += 8) {
-                scale_8(y, iq2_xxs_grid[qs[s]], signs_8(u >> 7 * s & 127), scale);
+                scale_8(y, iq2_values(iq2_xxs_grid[qs[s]]), signs_8(u >> 7 * s & 127), scale);
             }
         }
     }
@@ -81,7 +102,8 @@ void dequantize_row_iq2_xs(const block_iq2_xs *x, float *y, int64_t k) {
         float d = fp16_to_fp32(x->d);
         for (int g = 0; g < QK_K / 8; g++, y += 8) {
             uint32_t u = (uint32_t)x->qs[2 * g] | (uint32_t)x->qs[2 * g + 1] << 8;
-            scale_8(y, iq2_xs_grid[u & 511], signs_8(u >> 9), scale_iq2(d, x->scales, g));
+            scale_8(y, iq2_values(iq2_xs_grid[u & 511]), signs_8(u >> 9),
+                    scale_iq2(d, x->scales, g));
         }
     }
 }
@@ -91,7 +113,8 @@ void dequantize_row_iq2_s(const block_iq2_s *x, float *y, int64_t k) {
         float d = fp16_to_fp32(x->d);
         for (int g = 0; g < QK_K / 8; g++, y += 8) {
             uint32_t high = x->qh[g / 4] >> 2 * (g % 4) & 3;
-            scale_8(y, iq2_s_grid[x->qs[g] | high << 8], x->signs[g], scale_iq2(d, x->scales, g));
+            scale_8(y, iq2_values(iq2_s_grid[x->qs[g] | high << 8]), x->signs[g],
+                    scale_iq2(d, x->scales, g));
         }
     }
 }
@@ -104,9 +127,8 @@ void dequantize_row_iq3_xxs(const block_iq3_xxs *x, float *y, int64_t k) {
             uint32_t u = load_u32(x->signs + 4 * j);
             float scale = d * (0.5f + (float)(u >> 28)) * 0.5f;
             for (int s = 0; s < 4; s++, y += 8) {
-                uint32_t signs = signs_8(u >> 7 * s & 127);
-                scale_4(y, iq3_xxs_grid[qs[2 * s]], iq3_xxs_values, signs, scale);
-                scale_4(y + 4, iq3_xxs_grid[qs[2 * s + 1]], iq3_xxs_values, signs >> 4, scale);
+                uint64_t w = iq3_xxs_values(iq3_xxs_grid[qs[2 * s]], iq3_xxs_grid[qs[2 * s + 1]]);
+                scale_8(y, w, signs_8(u >> 7 * s & 127), scale);
             }
         }
     }
@@ -115,11 +137,11 @@ void dequantize_row_iq3_xxs(const block_iq3_xxs *x, float *y, int64_t k) {
 void dequantize_row_iq3_s(const block_iq3_s *x, float *y, int64_t k) {
     for (; k > 0; k -= QK_K, x++) {
         float d = fp16_to_fp32(x->d);
-        for (int g = 0; g < QK_K / 4; g++, y += 4) {
-            uint32_t high = x->qh[g / 8] >> g % 8 & 1, signs = x->signs[g / 2] >> 4 * (g % 2);
-            int sc = x->scales[g / 16] >> 4 * (g / 8 % 2) & 15;
-            scale_4(y, iq3_s_grid[x->qs[g] | high << 8], iq3_s_values, signs,
-                    d * (float)(1 + 2 * sc));
+        for (int g = 0; g < QK_K / 4; g += 2, y += 8) {
+            int high = x->qh[g / 8] >> g % 8, sc = x->scales[g / 16] >> 4 * (g / 8 % 2) & 15;
+            uint64_t w = iq3_s_values(iq3_s_grid[x->qs[g] | (high & 1) << 8],
+                                      iq3_s_grid[x->qs[g + 1] | (high & 2) << 7]);
+            scale_8(y, w, x->signs[g / 2], d * (float)(1 + 2 * sc));
         }
     }
 }

@@ -32,10 +32,11 @@ static bool take_sampling(const struct session *s, const struct gguf_kv *kv,
     if (!(v >= (double)k->min && v <= (double)k->max)) return false;
     if (k->whole && (double)(int)v != v) return false;
     if (k->option && options_given(s->o, k->option)) return true;
+    void *to = (char *)p + k->at;
     if (k->whole) {
-        *(int *)((char *)p + k->at) = (int)v;
+        *(int *)to = (int)v;
     } else {
-        *(float *)((char *)p + k->at) = (float)v;
+        *(float *)to = (float)v;
     }
     return true;
 }

@@ -57,8 +57,8 @@ static int read_spoken(struct session *s, struct spoken *out) {
     for (size_t i = s->n_prompt; i < s->tokens.n; i++) {
         out->len += piece_of(s, s->tokens.ids[i], true).len;
     }
-    out->data = malloc(out->len + room + 1);
-    out->control = malloc(out->len + 1);
+    out->data = calloc(out->len + room + 1, 1);
+    out->control = calloc(out->len + 1, sizeof *out->control);
     if (!out->data || !out->control) return FAIL("out of memory for an answer of %zu tokens", n);
     size_t at = 0;
     for (size_t i = s->n_prompt; i < s->tokens.n; i++) {
@@ -84,7 +84,8 @@ static size_t find(const struct spoken *all, size_t from, const char *text) {
 static char *plain(const struct spoken *all, size_t from, size_t to, size_t *len) {
     char *text = malloc(to - from + 1);
     *len = 0;
-    for (size_t i = from; text && i < to; i++) {
+    if (!text) return NULL;
+    for (size_t i = from; i < to; i++) {
         if (!all->control[i]) text[(*len)++] = all->data[i];
     }
     return text;
@@ -98,7 +99,7 @@ static bool is_control(struct session *s, const char *mark) {
 
 static int take_apart(struct session *s, const struct spoken *all, const struct thought_marks *m,
                       size_t begin, struct answer *out) {
-    size_t end = find(all, begin, m->end), answer = end;
+    size_t end = find(all, begin, m->end), answer;
     out->marks = m;
     out->marks_are_control = is_control(s, m->end);
     if (end == SIZE_MAX) {

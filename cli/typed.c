@@ -167,7 +167,7 @@ static enum input read_lines(struct session *s, struct typed *t) {
 }
 
 enum input read_message(struct session *s, struct typed *t) {
-    t->first = t->text == NULL;
+    t->n_read++;
     t->len = 0;
     t->pasted = t->in_paste = false;
     if (add_bytes(t, "", 0) != INPUT_TEXT) return INPUT_FAILED;

@@ -12,8 +12,9 @@ enum input { INPUT_TEXT, INPUT_STOPPED, INPUT_END, INPUT_FAILED };
 struct typed {
     char *text; // the message: any bytes, zero bytes too, and one more behind
     size_t len, capacity;
-    bool pasted;          // it has lines of a paste, so that it is no command
-    bool terminal, first; // first: of all messages
+    bool pasted; // it has lines of a paste, so that it is no command
+    bool terminal;
+    size_t n_read; // messages so far
     /* private */
     bool marks_pastes; // the terminal was asked to
     bool in_paste;

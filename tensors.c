@@ -80,7 +80,8 @@ const float *tensor_vectors(struct plan *p, const char *name, const char *suffix
 }
 
 const float *tensor_scale(struct plan *p, const char *name) {
-    find(p, name, ".input_scale", false); // for activations in 4 bits: ours are float32
+    // for activations in 4 bits: ours are float32
+    tensor_vectors(p, name, ".input_scale", p->n_planes, 1, false);
     struct name full = name_of(p, name, ".scale");
     const struct gguf_tensor *t = gguf_find_tensor(p->g, full.text);
     if (t && p->used_tensors[t - p->g->tensors]) return NULL;

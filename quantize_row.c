@@ -184,7 +184,7 @@ static void try_steps(const struct old_format *f, float base, const float invers
 /* Whether at most half of the weights differ from all before them: they lie on a lattice, because
  * they were trained on it or stored in fewer bits before. */
 static bool takes_few_values(const float x[QK]) {
-    float values[QK / 2];
+    float values[QK / 2] = {0};
     int n = 0;
     for (int i = 0; i < QK; i++) {
         int k = 0;
@@ -397,11 +397,13 @@ static void k4_search(const struct k4_weights *b, struct k4_block *block, int re
     float best[N_SUB], best_sc[N_SUB] = {0}, best_m[N_SUB] = {0};
     float best_error[N_SUB] = {0}, best_weighted[N_SUB] = {0};
     for (int j = 0; j < N_SUB; j++) best[j] = INFINITY;
-    for (int k = 0; k < (2 * reach + 1) * (2 * reach + 1); k++) {
+    const int side = 2 * reach + 1;
+    for (int k = 0; k < side * side; k++) {
+        const int d_sc = k / side - reach, d_m = k % side - reach;
         float sc[N_SUB], m[N_SUB], scale[N_SUB], min[N_SUB], error[N_SUB], weighted[N_SUB];
         for (int j = 0; j < N_SUB; j++) {
-            sc[j] = block->sc[j] + (float)(k / (2 * reach + 1) - reach);
-            m[j] = block->m[j] + (float)(k % (2 * reach + 1) - reach);
+            sc[j] = block->sc[j] + (float)d_sc;
+            m[j] = block->m[j] + (float)d_m;
             sc[j] = smaller(larger(sc[j], 0), 63);
             m[j] = smaller(larger(m[j], 0), 63);
             scale[j] = d * sc[j];
@@ -451,9 +453,9 @@ static void k4_improve(const struct k4_weights *b, const struct k4_fit *f, float
     enum { N_D = 8, N_DMIN = 4 };
     struct k4_block ggml = *best, pair = *best;
     for (int i = 0; i < N_D * N_DMIN; i++) {
-        struct k4_block trial;
-        trial.d = scale_half(max_scale / (63 - (float)(i / N_DMIN)));
-        trial.dmin = scale_half(max_min / (63 - (float)(i % N_DMIN)));
+        const int less = i / N_DMIN, less_min = i % N_DMIN;
+        struct k4_block trial = {.d = scale_half(max_scale / (float)(63 - less)),
+                                 .dmin = scale_half(max_min / (float)(63 - less_min))};
         k4_round(f, inverse_or_zero(fp16_to_fp32(trial.d)),
                  inverse_or_zero(fp16_to_fp32(trial.dmin)), &trial);
         k4_search(b, &trial, 0);
@@ -586,7 +588,7 @@ static void k6_fit(const struct k6_weights *b, float scale[N_SUB6]) {
     static const float steps[19] = {0,     -0.9f, -0.8f, -0.7f, -0.6f, -0.5f, -0.4f,
                                     -0.3f, -0.2f, -0.1f, 0.1f,  0.2f,  0.3f,  0.4f,
                                     0.5f,  0.6f,  0.7f,  0.8f,  0.9f};
-    float furthest[N_SUB6] = {0}, best[N_SUB6];
+    float furthest[N_SUB6] = {0}, best[N_SUB6] = {0};
     for (int i = 0; i < SUB6; i++) {
         for (int j = 0; j < N_SUB6; j++) {
             bool further = fabsf(b->x[i][j]) > fabsf(furthest[j]);
@@ -672,8 +674,7 @@ static void k6_improve(const struct k6_weights *b, const float scale[N_SUB6], fl
                        struct k6_block *best) {
     struct k6_block ggml = *best, step = *best;
     for (int i = 0; i < 16; i++) {
-        struct k6_block trial;
-        trial.d = scale_half(furthest * b->unit / ((float)i - 128));
+        struct k6_block trial = {.d = scale_half(furthest * b->unit / (float)(i - 128))};
         float inverse = inverse_or_zero(fp16_to_fp32(trial.d) / b->unit);
         for (int j = 0; j < N_SUB6; j++) trial.sc[j] = round_clamped(inverse * scale[j], -128, 127);
         k6_search(b, &trial, 0);

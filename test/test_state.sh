@@ -39,7 +39,7 @@ done
 
 cp test/data/nan-weight.gguf "$tmp/model.gguf"
 printf '\000\000\000\000' | dd of="$tmp/model.gguf" bs=1 seek=142068 conv=notrunc 2>/dev/null # no NaN
-for type in Q8_0 Q5_K_M; do
+for type in Q8_0 Q4_K_M Q5_K_M Q6_K; do
     "$QUANTIZE" "$tmp/model.gguf" "$tmp/plain.gguf" $type >"$tmp/out" 2>"$tmp/err"
     oddly "$QUANTIZE" "$tmp/model.gguf" "$tmp/odd.gguf" $type >"$tmp/out" 2>"$tmp/err"
     is "quantize $type: status" 0 $?

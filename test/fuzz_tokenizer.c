@@ -131,7 +131,7 @@ static uint8_t *make_file(struct input *in, unsigned *given, size_t *size, bool 
         unsigned left = take(in) | (take(in) & 1) << 8;
         add_merge(&v, left, take(in) | (take(in) & 1) << 8);
     }
-    build_str(&b, "tokenizer.ggml.model", flags & BPE ? "gpt2" : "llama");
+    build_str(&b, "tokenizer.ggml.model", flags & BPE ? "gpt2" : choice & 32 ? "plamo2" : "llama");
     build_str(&b, "tokenizer.ggml.pre", rules);
     build_array(&b, "tokenizer.ggml.tokens", GGUF_STRING, v.n, v.tokens.data, v.tokens.len);
     build_array(&b, "tokenizer.ggml.merges", GGUF_STRING, v.n_merges, v.merges.data, v.merges.len);
@@ -235,6 +235,7 @@ static void check_text(const struct tokenizer *t, unsigned flags, bool lossless,
         require(ids.ids[i] >= 0 && ids.ids[i] < tokenizer_n_vocab(t), "ids are tokens");
     }
     bool back = lossless && !add && is_utf8(text, len) && !(has_block(text, len) && !(flags & BPE));
+    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) back = false; // PLaMo 2 drops it
     check_pieces(t, &ids, back ? text : NULL, len);
     token_list_free(&ids);
     token_list_free(&again);

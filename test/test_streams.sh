@@ -72,6 +72,8 @@ every_mode() {
     "$1" --bench "$RUN" $model --bench -p 2 -n 2 -r 1
     "$1" --help "$RUN" --help
     "$1" --version "$RUN" --version
+    "$1" --families "$RUN" --families
+    "$1" "--template list" "$RUN" --chat --template list
     "$1" quantize "$QUANTIZE" "$f32" "$tmp/new.gguf" Q8_0
     "$1" "quantize --help" "$QUANTIZE" --help
 }
@@ -134,7 +136,7 @@ while read -r status said what; do
     is "no reader: $what" 1 "$status"
     is "no reader: $what: bytes of messages" 0 "$said"
 done <"$tmp/gone"
-is "no reader: modes" 13 "$(lines "$tmp/gone")"
+is "no reader: modes" 15 "$(lines "$tmp/gone")"
 {
     sleep 1
     logits "$tmp/new" 2>"$tmp/err"

@@ -432,7 +432,8 @@ static int add_question(struct chat *c, struct text text) {
 static int take_message(struct chat *c) {
     struct typed *t = &c->typed;
     struct text text = {t->text, t->len};
-    if (t->n_read == 1 && !t->terminal && text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
+    if (t->n_read == 1 && !t->terminal && text.len >= 3 &&
+        memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
         say("the byte order mark in front of the first message is left out");
         text = (struct text){text.data + 3, text.len - 3};
     }

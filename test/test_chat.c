@@ -1,6 +1,8 @@
 /* Every format's text for two small conversations, and which format a template text asks for. The
  * expected strings are what llama.cpp's llama_chat_apply_template writes. */
 #include "chat.h"
+#include "chat_template.h"
+#include "jinja.h"
 #include "test.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -662,6 +664,76 @@ static void test_names(void) {
     }
 }
 
+/* Formats as the templates that they stand for: text and marks are the same, byte for byte. */
+static const struct {
+    const char *name, *program;
+} programs[] = {
+    {"chatml",
+     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"},
+    {"phi3", "{% for m in messages %}{{ '<|' + m['role'] + '|>\\n' + m['content'] + '<|end|>\\n' }}"
+             "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"},
+    {"llama3",
+     "{% for m in messages %}{% set t = '<|start_header_id|>' + m['role'] + "
+     "'<|end_header_id|>\\n\\n' +"
+     " m['content'] | trim + '<|eot_id|>' %}{{ t }}{% endfor %}{% if add_generation_prompt %}"
+     "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"},
+    {"gemma",
+     "{% if messages[0].role == 'system' %}{% set first = messages[0].content.strip() ~ '\\n\\n' %}"
+     "{% set rest = messages[1:] %}{% endif %}{% for m in rest %}<start_of_turn>"
+     "{{ 'model' if m.role == 'assistant' else m.role }}\n{{ first if loop.first }}"
+     "{{ m.content | trim }}<end_of_turn>\n{% endfor %}"
+     "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"},
+    {"deepseek3",
+     "{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}{{ '\\n\\n' }}"
+     "{% elif m.role == 'user' %}{{ '<｜User｜>' ~ m.content }}{% else %}"
+     "{{- '<｜Assistant｜>' -}}{{ m.content ~ '<｜end▁of▁sentence｜>' }}{% endif %}{% endfor %}"
+     "{% if add_generation_prompt %}<｜Assistant｜>{% endif %}"},
+    {"mistral-v3",
+     "{% for m in messages %}{% if m.role == 'system' %}{{ '[INST] ' ~ m.content }}{{ '\\n\\n' }}"
+     "{% elif m.role == 'user' %}{% if messages[loop.index0 - 1].role != 'system' %}[INST] "
+     "{% endif %}{{ m.content }}[/INST]{% else %}{{ ' ' + m.content.strip() + eos_token }}"
+     "{% endif %}{% endfor %}"},
+};
+
+static void test_programs(void) {
+    static const struct chat_message said[] = {{"system", " Be brief.\n"},
+                                               {"user", " H\xc3\xa9 "},
+                                               {"assistant", "\tSo\n"},
+                                               {"user", "b<s>"}};
+    for (size_t i = 0; i < 2 * COUNT(programs); i++) {
+        const char *name = programs[i / 2].name, *program = programs[i / 2].program;
+        bool answer = i % 2 == 0, made = false;
+        struct error err = {KQ_OK, ""};
+        struct arena a;
+        struct value request, variables;
+        const struct str *ours = NULL, *theirs = NULL;
+        arena_init(&a, 64 << 20);
+        request = value_dict(&a);
+        struct list *messages = list_of(&a, said, COUNT(said));
+        dict_set_text(&a, request.u.dict, "messages",
+                      (struct value){.type = V_LIST, .u.list = messages});
+        dict_set_text(&a, request.u.dict, "add_generation_prompt", value_bool(answer));
+        struct jinja *t = jinja_open(program, strlen(program), &err);
+        made = t && chat_template_variables(&a, request, "<s>", "</s>", &variables, &err) == 0 &&
+               jinja_render(t, &a, variables.u.dict, 100, NULL, &theirs, &err) == 0 &&
+               chat_render(chat_find(name), &a, messages, answer, &ours, &err) == 0;
+        CHECK(made, "%s: %s", name, err.text);
+        if (!made) {
+            jinja_close(t);
+            arena_free(&a);
+            continue;
+        }
+        CHECK(str_equal(ours, theirs), "%s\n  format   \"%.*s\"\n  template \"%.*s\"", name,
+              (int)ours->len, ours->data, (int)theirs->len, theirs->data);
+        for (size_t k = 0; k < ours->len && k < theirs->len; k++) {
+            CHECK(str_is_input(ours, k) == str_is_input(theirs, k), "%s, byte %zu", name, k);
+        }
+        jinja_close(t);
+        arena_free(&a);
+    }
+}
+
 static void test_out_of_memory(void) {
     static const struct chat_message long_one[] = {
         {"user", "Once upon a time, and a time, and a time"}};
@@ -681,6 +753,7 @@ int main(void) {
     test_render();
     test_marks();
     test_parts();
+    test_programs();
     test_detect();
     test_names();
     test_out_of_memory();

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json.h"
+
 /* How a format writes the messages of one role ("*": of any other role; without that, messages of
  * other roles are left out). In the text,
  *   $r  is the role, $U the role in capitals, $R the role with a capital first letter;
@@ -540,13 +542,17 @@ static void put_part(struct writer *w, const struct str *s, bool trim) {
     build_slice(&w->out, s, from, to);
 }
 
-/* The content is a text, or a list of parts of which those of type "text" count. */
+/* The content is a text, or a list of parts of which those with a text count; what is neither is
+ * written as JSON, but null. */
 static void put_content(struct writer *w, size_t i, bool trim) {
+    static const struct json_style plain = {0};
     const struct value *content = dict_find_text(w->messages->items[i].u.dict, "content");
-    if (!content || content->type != V_LIST) {
-        put_part(w, content ? text_of(*content) : &str_empty, trim);
-        return;
+    if (!content || content->type == V_NONE) return;
+    if (content->type == V_STR) put_part(w, content->u.s, trim);
+    if (content->type != V_STR && content->type != V_LIST) {
+        json_write(&w->out, *content, &plain, NULL);
     }
+    if (content->type != V_LIST) return;
     struct builder all;
     build_begin(&all, w->arena);
     for (size_t k = 0; k < content->u.list->n; k++) {

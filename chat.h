@@ -24,9 +24,9 @@ void chat_names(char *out, size_t size);
 
 /* Writes the conversation, ready for the assistant's answer if add_assistant. Messages are dicts
  * with a role ("system", "user" or "assistant"; "tool" and others as far as formats go) and a
- * content: a text or a list of parts; what is neither counts as empty. BOS is written only where
- * the format repeats it: the tokenizer adds the first. Formats that cannot leave a user's message
- * without the opening of an answer ignore add_assistant.
+ * content: a text or a list of parts; what is neither is written as JSON, and null not at all. BOS
+ * is written only where the format repeats it: the tokenizer adds the first. Formats that cannot
+ * leave a user's message without the opening of an answer ignore add_assistant.
  *
  * *out, the arena's, tells of each byte whether it came from the messages (value.h). 0, or -1 and
  * err (out of memory). */

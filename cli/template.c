@@ -212,8 +212,9 @@ static int run_format(struct session *s, const struct template *t, struct arena 
     struct list *messages;
     if (chat_messages(a, request, &messages, &s->err) != 0) return -1;
     const struct value *add = dict_find_text(request.u.dict, "add_generation_prompt");
-    bool answer = !add || add->type != V_BOOL || add->u.b;
-    return chat_render(t->format, a, messages, answer, out, &s->err);
+    bool off = add && (add->type == V_NONE || (add->type == V_BOOL && !add->u.b) ||
+                       (add->type == V_INT && add->u.i == 0));
+    return chat_render(t->format, a, messages, !off, out, &s->err);
 }
 
 static int run_template(struct session *s, const struct template *t, struct arena *a,

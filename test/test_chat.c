@@ -594,6 +594,10 @@ static void test_parts(void) {
     CHECK(chat_render(chat_find("chatml"), &a, messages, false, &text, &err) == 0 &&
               str_is(text, "<|im_start|>user\none two<|im_end|>\n"),
           "\"%.*s\"", (int)text->len, text->data);
+    dict_set_text(&a, message, "content", value_int(5));
+    CHECK(chat_render(chat_find("llama3"), &a, messages, false, &text, &err) == 0 &&
+              str_is(text, "<|start_header_id|>user<|end_header_id|>\n\n5<|eot_id|>"),
+          "\"%.*s\"", (int)text->len, text->data);
     dict_set_text(&a, message, "content", value_none());
     CHECK(chat_render(chat_find("chatml"), &a, messages, false, &text, &err) == 0 &&
               str_is(text, "<|im_start|>user\n<|im_end|>\n"),

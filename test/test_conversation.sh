@@ -243,6 +243,11 @@ is "several templates: default" "[user] a[assistant]" "$(cat "$tmp/out")"
 run 0 "$tmp/several.gguf" --render "$tmp/talk" --template chatml
 printf '<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n' >"$tmp/expected"
 same "a format by name" "$tmp/expected" "$tmp/out"
+for off in false null 0; do
+    echo '{"messages": [{"role": "user", "content": 5}], "add_generation_prompt": '$off'}' >"$tmp/closed"
+    run 0 $llama --render "$tmp/closed" --template chatml
+    is "a format without an answer: $off" "<|im_start|>user 5<|im_end|>" "$(tr '\n' ' ' <"$tmp/out" | sed 's/ $//')"
+done
 run 0 "$tmp/several.gguf" --template list
 is "--template list: the file's" "default rag tool_use" \
     "$(sed -n 's/ (of the file)$//p' "$tmp/out" | sort | tr '\n' ' ' | sed 's/ $//')"

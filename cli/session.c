@@ -62,6 +62,20 @@ int try_tokenizer(struct session *s, struct error *err) {
     return error_set(err, KQ_NO_MEMORY, "out of memory for a token");
 }
 
+/* What is to be said of the vocabulary, but not of keys that the user knows about. */
+static void say_notes(const struct session *s) {
+    const struct option_texts *ignored = &s->o->ignored_keys;
+    const char *note;
+    for (size_t i = 0; (note = tokenizer_note(s->tokenizer, i)) != NULL; i++) {
+        size_t k = 0, n = strcspn(note, " "); // a note begins with the key
+        while (k < ignored->n &&
+               (strlen(ignored->text[k]) != n || memcmp(ignored->text[k], note, n) != 0)) {
+            k++;
+        }
+        if (k == ignored->n) say("%s", note);
+    }
+}
+
 int open_tokenizer(struct session *s) {
     if (try_tokenizer(s, &s->err) < 0) {
         if (!s->o->ids || s->err.status != KQ_UNSUPPORTED) return failed(s, s->o->model);
@@ -69,8 +83,7 @@ int open_tokenizer(struct session *s) {
         s->err.status = KQ_OK;
         return 0;
     }
-    const char *note;
-    for (size_t i = 0; (note = tokenizer_note(s->tokenizer, i)) != NULL; i++) say("%s", note);
+    say_notes(s);
     tokenizer_stop_on(s->tokenizer, s->stop);
     return 0;
 }

@@ -75,6 +75,10 @@ is "unknown key of the tokenizer: said" \
     "$(cat "$tmp/err")"
 run 0 "$tmp/new.gguf" --info
 says "info: unknown key of the tokenizer" "note           tokenizer.ggml.add_new_token is not" out
+run 0 "$tmp/new.gguf" --ids 1 -n 1 -q --ignore-key tokenizer.ggml.add_new_token
+is "unknown key of the tokenizer, ignored: nothing is said" 0 "$(bytes "$tmp/err")"
+run 0 "$tmp/new.gguf" --ids 1 -n 1 -q --ignore-key tokenizer.ggml.add_new_toke
+is "unknown key of the tokenizer, another ignored: lines of messages" 2 "$(lines "$tmp/err")"
 for mode in "--tokens -p a" "-p a -n 1 -q" "--perplexity demo/heldout.txt -c 200 -q"; do
     # shellcheck disable=SC2086 # several words
     run 0 "$tmp/new.gguf" $mode

@@ -297,6 +297,7 @@ static int do_undo(struct chat *c, struct text argument) {
     }
     while (!conversation_ends_with(talk, "user")) conversation_drop_last(talk);
     conversation_drop_last(talk);
+    fprintf(stderr, "(taken back; %zu messages are left)\n", talk->messages->n);
     return -1;
 }
 

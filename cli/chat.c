@@ -339,11 +339,21 @@ static int do_save(struct chat *c, struct text argument) {
 static int choose_template(struct chat *c);
 
 static int do_load(struct chat *c, struct text argument) {
+    struct conversation *talk = &c->conversation, before = *talk;
     const char *path = file_name("/load", argument);
-    if (!path || conversation_load(c->s, &c->conversation, path) != 0) return -1;
-    fprintf(stderr, "(%zu messages from %s%s)\n", c->conversation.messages->n, path,
-            conversation_ends_with(&c->conversation, "user") ? "; /regen answers the last" : "");
-    return choose_template(c) == 0 ? -1 : EXIT_FAILED;
+    if (!path) return -1;
+    *talk = (struct conversation){0};
+    int status = conversation_load(c->s, talk, path);
+    if (status == 0) status = choose_template(c);
+    if (status) { // all is as it was
+        conversation_close(talk);
+        *talk = before;
+        return choose_template(c) == 0 ? -1 : EXIT_FAILED;
+    }
+    conversation_close(&before);
+    fprintf(stderr, "(%zu messages from %s%s)\n", talk->messages->n, path,
+            conversation_ends_with(talk, "user") ? "; /regen answers the last" : "");
+    return -1;
 }
 
 static int do_quit(struct chat *c, struct text argument) {

@@ -237,6 +237,10 @@ run 0 "$tmp/several.gguf" --render "$tmp/talk"
 is "several templates: with tools" "T[user] a[assistant]" "$(cat "$tmp/out")"
 chat 0 "/load $tmp/talk\n/regen\n" "$tmp/several.gguf" -n 5
 as_read "several templates: with tools" "$tmp/several.gguf" 5
+with_templates $llama "" "$simple" tool_use "{% if %}" >"$tmp/broken.gguf"
+chat 0 "Hi\n/load $tmp/talk\nYou\n" "$tmp/broken.gguf" -n 10
+says "/load: a template for tools that cannot be read" "line 1, column 7: expected an expression"
+same "/load: a template for tools that cannot be read: all stays" "$tmp/expected" "$tmp/out"
 run 0 "$tmp/several.gguf" --render "$tmp/talk" --template rag
 is "several templates: by name" "7[user] a[assistant]" "$(cat "$tmp/out")"
 run 0 "$tmp/several.gguf" --render "$tmp/talk" --template default

@@ -260,6 +260,14 @@ static int answer(struct chat *c) {
     return 0;
 }
 
+/* "3 messages", for what is said of the conversation; valid until the next call. */
+static const char *count_messages(const struct conversation *talk) {
+    static char text[40];
+    size_t n = talk->messages->n;
+    snprintf(text, sizeof text, "%zu message%s", n, n == 1 ? "" : "s");
+    return text;
+}
+
 /* ---- commands -------------------------------------------------------------------------------- */
 
 /* The function returns -1 to go on, otherwise the exit status. */
@@ -297,7 +305,7 @@ static int do_undo(struct chat *c, struct text argument) {
     }
     while (!conversation_ends_with(talk, "user")) conversation_drop_last(talk);
     conversation_drop_last(talk);
-    fprintf(stderr, "(taken back; %zu messages are left)\n", talk->messages->n);
+    fprintf(stderr, "(taken back; %s left)\n", count_messages(talk));
     return -1;
 }
 
@@ -331,7 +339,7 @@ static const char *file_name(const char *command, struct text argument) {
 static int do_save(struct chat *c, struct text argument) {
     const char *path = file_name("/save", argument);
     if (path && conversation_save(c->s, &c->conversation, path) == 0) {
-        fprintf(stderr, "(%zu messages are in %s)\n", c->conversation.messages->n, path);
+        fprintf(stderr, "(%s in %s)\n", count_messages(&c->conversation), path);
     }
     return -1;
 }
@@ -351,7 +359,7 @@ static int do_load(struct chat *c, struct text argument) {
         return choose_template(c) == 0 ? -1 : EXIT_FAILED;
     }
     conversation_close(&before);
-    fprintf(stderr, "(%zu messages from %s%s)\n", talk->messages->n, path,
+    fprintf(stderr, "(%s from %s%s)\n", count_messages(talk), path,
             conversation_ends_with(talk, "user") ? "; /regen answers the last" : "");
     return -1;
 }

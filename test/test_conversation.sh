@@ -158,7 +158,7 @@ chat 0 "a\nb\n/save $tmp/two\n/undo\n/save $tmp/one\n/undo\n/undo\n/save $tmp/no
 is_turns "two turns" 2 "$tmp/two"
 is_turns "/undo" 1 "$tmp/one"
 is "/undo: the system text stays" 1 "$(grep -c role "$tmp/none")"
-says "/undo" "(taken back; 3 messages are left)"
+says "/undo" "(taken back; 1 message left)"
 says "/undo of nothing" "(nothing to take back)"
 chat 0 "a\nb\n/regen\n/save $tmp/again\n/regen\n/quit\nc\n" $llama --template chatml -n 2 --system S
 same "/regen at temp 0 changes nothing" "$tmp/two" "$tmp/again"

@@ -410,7 +410,7 @@ static void test_not_finite(void) {
     CHECK_REFUSED("Q5_K_M", "attn_q.weight: the weight at row 599, column 3 ");
 }
 
-/* What is quantized already, and so copied: scales and minimums that are none. */
+/* What is quantized already, copied or quantized again: scales and minimums that are none. */
 static void test_scales_not_finite(void) {
     static const struct {
         const char *mix;
@@ -440,7 +440,11 @@ static void test_scales_not_finite(void) {
             build_write(&b, "bad.gguf");
             build_free(&b);
             if (bad) {
+                const char *other = type == GGML_TYPE_Q6_K ? "Q8_0" : "Q6_K";
                 CHECK_REFUSED(cases[i].mix, "blk.0.attn_q.weight: the weight at row 2, column 0 ");
+                CHECK_RUN(1, "blk.0.attn_q.weight: the weight at row 2, column 0 ",
+                          "$QUANTIZE --allow-requantize bad.gguf no.gguf %s", other);
+                CHECK(access("no.gguf", F_OK) != 0, "%s: an output is there", other);
             } else {
                 CHECK_RUN(0, "bits per weight", "$QUANTIZE bad.gguf out.gguf %s", cases[i].mix);
             }

@@ -90,6 +90,7 @@ const struct isa isa_portable = {
     .to_lanes = portable_to_lanes,
     .fma_loop = portable_fma_loop,
     .fma_loop_macs = LANES,
+    .integers = &integers_portable,
     .ops = &ops_portable,
 };
 
@@ -97,9 +98,9 @@ const struct isa isa_portable = {
 
 const struct isa *const isa_all[] = {
 #if defined(__x86_64__)
-    &isa_avx512, &isa_avx2,
+    &isa_avx512vnni, &isa_avx512, &isa_avx2,
 #elif defined(__aarch64__)
-    &isa_neon,
+    &isa_neon_dotprod, &isa_neon,
 #endif
     &isa_portable, NULL};
 
@@ -148,23 +149,54 @@ static bool subnormals_cost_nothing(const struct isa *isa) {
 
 /* ---- open, checks ---------------------------------------------------------------------------- */
 
+/* Rows of integers that are computed for n tokens: from three on what makes whole fours. */
+static int integer_rows_of(int n_tokens) {
+    return n_tokens < 3 ? n_tokens : (n_tokens + 3) / 4 * 4;
+}
+
+/* The arrays of m->integers, in one allocation: it begins at q. */
+static size_t lay_out_integers(struct matmul *m, uint8_t *memory) {
+    size_t n = (size_t)m->max_parts * (size_t)integer_rows_of(m->max_tokens),
+           planes = (size_t)m->act / 8;
+    struct act_input *x = &m->integers;
+    size_t q = n * planes * ACT_PART, less16 = n * planes * (ACT_PART / 16) * sizeof(int32_t);
+    size_t less32 = less16 / 2, wide = n * ACT_PART * sizeof(int16_t), scale = n * sizeof(float);
+    if (memory) {
+        x->planes = (int)planes;
+        x->q = (int8_t *)memory;
+        x->less16 = (int32_t *)(void *)(memory + q);
+        x->less32 = (int32_t *)(void *)(memory + q + less16);
+        x->wide = (int16_t *)(void *)(memory + q + less16 + less32);
+        x->scale = (float *)(void *)(memory + q + less16 + less32 + wide);
+    }
+    return q + less16 + less32 + wide + scale;
+}
+
 int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads, bool reference,
-                int64_t max_cols, int max_tokens, struct error *err) {
+                int act, struct act_check *check, int64_t max_cols, int max_tokens,
+                struct error *err) {
     size_t padded = (size_t)round_up_u64((uint64_t)max_cols, LANE_GROUP);
     size_t rows = (size_t)isa->panel_rows, n = (size_t)max_tokens;
     *m = (struct matmul){.isa = isa,
                          .threads = threads,
                          .reference = reference,
+                         .act = act,
+                         .check = act == ACT_FLOAT ? NULL : check,
                          .max_cols = max_cols,
-                         .max_tokens = max_tokens};
+                         .max_tokens = max_tokens,
+                         .max_parts = max_cols / ACT_PART + MAX_INPUTS};
     m->subnormal = isa->gemv_subnormal && subnormals_cost_nothing(isa);
     m->work_floats = rows * KC + rows * LANES * n;
     size_t work_bytes = m->work_floats * (size_t)threads_count(threads) * sizeof(float);
     size_t x_bytes = padded * (n < 2 ? 2 : n) * sizeof(float); // a single token's twice
-    m->scratch_bytes = x_bytes + work_bytes;
+    size_t integer_bytes = act == ACT_FLOAT ? 0 : lay_out_integers(m, NULL);
+    m->scratch_bytes = x_bytes + work_bytes + integer_bytes + (m->check ? x_bytes : 0);
     m->x = malloc(x_bytes);
     m->work = malloc(work_bytes);
-    if (m->x && m->work) return 0;
+    uint8_t *integers = integer_bytes ? malloc(integer_bytes) : NULL;
+    if (integers) lay_out_integers(m, integers);
+    if (m->check) m->unquantized = malloc(x_bytes);
+    if (m->x && m->work && (integers || !integer_bytes) && (m->unquantized || !m->check)) return 0;
     size_t needed = m->scratch_bytes;
     matmul_close(m);
     return error_set(err, KQ_NO_MEMORY,
@@ -175,6 +207,8 @@ int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads
 void matmul_close(struct matmul *m) {
     free(m->x);
     free(m->work);
+    free(m->integers.q);
+    free(m->unquantized);
     *m = (struct matmul){0};
 }
 
@@ -203,7 +237,7 @@ bool matmul_supports(const struct matrix *w, const char *name, struct error *err
 
 /* ---- inputs ---------------------------------------------------------------------------------- */
 
-/* Products at work. Their rows, or panels of rows, are numbered through, and a piece of the job
+/* Products at work. Their rows, or groups of rows, are numbered through, and a piece of the job
  * covers some of them. */
 struct job {
     const struct matmul *m;
@@ -213,9 +247,24 @@ struct job {
     float *x; // in lane order: what the first product takes
 };
 
+/* Where the input of a product lies, or would lie, in either form. */
+struct place {
+    float *x;
+    int64_t part;
+};
+
+/* Whether product i is one of integers. */
+static bool of_integers(const struct matmul *m, const struct product *p) {
+    return m->act != ACT_FLOAT && act_supported(p->w->type);
+}
+
 /* Each different input takes so many floats for every token. */
 static size_t x_floats(const struct product *p) {
     return (size_t)round_up_u64((uint64_t)p->w->n_cols, LANE_GROUP);
+}
+
+static int64_t parts_of(const struct product *p) {
+    return (p->w->n_cols + ACT_PART - 1) / ACT_PART;
 }
 
 /* Whether product i takes the input that the one before it takes. */
@@ -225,11 +274,26 @@ static bool shares_input(const struct product *products, int i) {
     return p->x == q->x && p->x_stride == q->x_stride && p->w->n_cols == q->w->n_cols;
 }
 
-/* Where the input of product i lies, given where that of the one before it does. */
-static float *next_x(const struct job *job, int i, float *x) {
-    if (i == 0 || shares_input(job->products, i)) return x;
-    size_t times = job->n_tokens == 1 ? 2 : (size_t)job->n_tokens;
-    return x + x_floats(&job->products[i - 1]) * times;
+static struct place first_place(const struct job *job) {
+    return (struct place){job->x, 0};
+}
+
+/* The place of product i's input, given that of the one before it. */
+static struct place next_place(const struct job *job, int i, struct place at) {
+    if (i == 0 || shares_input(job->products, i)) return at;
+    const struct product *p = &job->products[i - 1];
+    at.x += x_floats(p) * (job->n_tokens == 1 ? 2 : (size_t)job->n_tokens);
+    at.part += parts_of(p);
+    return at;
+}
+
+/* Whether one of the products from i on that share an input wants it in the form asked for. */
+static bool input_wanted(const struct job *job, int i, bool as_integers) {
+    do {
+        if (of_integers(job->m, &job->products[i]) == as_integers) return true;
+        i++;
+    } while (i < job->n_products && shares_input(job->products, i));
+    return false;
 }
 
 /* The input of one token lies as gemv_fn wants it. That of several lies as (blocks of KC columns,
@@ -240,45 +304,98 @@ static float *x_block(float *x, int64_t n_cols, int n_tokens, int64_t k0, int *k
     return x + (size_t)k0 * (size_t)n_tokens;
 }
 
+/* As integers the same, in parts of ACT_PART columns. */
+static struct act_input integers_at(const struct job *job, int64_t part) {
+    struct act_input x = job->m->integers;
+    x.n_tokens = job->n_tokens;
+    x.n_rows = integer_rows_of(job->n_tokens);
+    size_t at = (size_t)part * (size_t)x.n_rows, planes = at * (size_t)x.planes;
+    x.q += planes * ACT_PART;
+    x.less16 += planes * (ACT_PART / 16);
+    x.less32 += planes * (ACT_PART / 32);
+    x.wide += at * ACT_PART;
+    x.scale += at;
+    return x;
+}
+
+static const float *input_of(const struct product *p, long t) {
+    return p->x + (size_t)t * (p->x_stride ? p->x_stride : (size_t)p->w->n_cols);
+}
+
 static void permute_token(const struct job *job, const struct product *p, long t, float *x) {
-    size_t n_cols = (size_t)p->w->n_cols, stride = p->x_stride ? p->x_stride : n_cols;
     for (int64_t k = 0; k < p->w->n_cols; k += KC) {
         int kc;
         float *block = x_block(x, p->w->n_cols, job->n_tokens, k, &kc);
-        job->m->isa->to_lanes(block + (size_t)t * (size_t)kc, p->x + (size_t)t * stride + k,
+        job->m->isa->to_lanes(block + (size_t)t * (size_t)kc, input_of(p, t) + k,
                               min_int(p->w->n_cols - k, KC));
     }
     size_t n = x_floats(p);
     for (size_t k = 0; k < n && job->n_tokens == 1; k++) x[n + k] = x[k] * GEMV_SCALE;
 }
 
-static void permute_tokens(void *arg, long begin, long end, int thread) {
+/* For m->check: token t of an input, a copy, as results may overwrite it. */
+static float *unquantized(const struct job *job, const struct product *p, struct place at, long t) {
+    return job->m->unquantized + (at.x - job->x) + (size_t)t * x_floats(p);
+}
+
+static void quantize_token(const struct job *job, const struct product *p, long t,
+                           struct place place) {
+    struct act_input to = integers_at(job, place.part);
+    if (job->m->check) {
+        memcpy(unquantized(job, p, place, t), input_of(p, t), (size_t)p->w->n_cols * sizeof(float));
+    }
+    for (int64_t k = 0; k < p->w->n_cols; k += ACT_PART) {
+        size_t at = (size_t)(k / ACT_PART) * (size_t)to.n_rows + (size_t)t;
+        job->m->isa->integers->quantize(input_of(p, t) + k, min_int(p->w->n_cols - k, ACT_PART),
+                                        &to, at);
+    }
+}
+
+static void prepare_tokens(void *arg, long begin, long end, int thread) {
     (void)thread;
     const struct job *job = arg;
-    float *x = job->x;
+    struct place at = first_place(job);
     for (int i = 0; i < job->n_products; i++) {
-        x = next_x(job, i, x);
+        const struct product *p = &job->products[i];
+        at = next_place(job, i, at);
         if (shares_input(job->products, i)) continue;
-        for (long t = begin; t < end; t++) permute_token(job, &job->products[i], t, x);
+        bool floats = input_wanted(job, i, false), integers = input_wanted(job, i, true);
+        for (long t = begin; t < end; t++) {
+            if (floats) permute_token(job, p, t, at.x);
+            if (integers) quantize_token(job, p, t, at);
+        }
     }
+}
+
+/* ---- integers -------------------------------------------------------------------------------- */
+
+static void integer_rows(const struct job *job, const struct product *p, int64_t row, int n_rows,
+                         int64_t part, float *work) {
+    struct act_input x = integers_at(job, part);
+    size_t y_stride = p->y_stride ? p->y_stride : (size_t)p->w->n_rows;
+    job->m->isa->integers->product[p->w->type](p->w, row, n_rows, &x, p->y + row, y_stride, work);
 }
 
 /* ---- one token ------------------------------------------------------------------------------- */
 
 static void gemv_rows(void *arg, long begin, long end, int thread) {
-    (void)thread;
     const struct job *job = arg;
-    float *x = job->x;
+    const struct matmul *m = job->m;
+    float *work = m->work + (size_t)thread * m->work_floats;
+    struct place at = first_place(job);
     long first = 0; // number of the product's row 0
     for (int i = 0; i < job->n_products && begin < end; i++) {
-        const struct matrix *w = job->products[i].w;
-        long stop = first + (long)w->n_rows;
-        x = next_x(job, i, x);
+        const struct product *p = &job->products[i];
+        long stop = first + (long)p->w->n_rows;
+        at = next_place(job, i, at);
         if (begin < stop) {
             int64_t row = begin - first;
             int n = (int)((end < stop ? end : stop) - begin);
-            isa_gemv(job->m->isa, w->type, job->m->subnormal)(w, row, n, x,
-                                                              job->products[i].y + row);
+            if (of_integers(m, p)) {
+                integer_rows(job, p, row, n, at.part, work);
+            } else {
+                isa_gemv(m->isa, p->w->type, m->subnormal)(p->w, row, n, at.x, p->y + row);
+            }
             begin += n;
         }
         first = stop;
@@ -311,23 +428,34 @@ static void gemm_panel(const struct job *job, const struct product *p, int64_t r
     }
 }
 
-static long panels_of(const struct matmul *m, const struct matrix *w) {
-    int rows = m->isa->panel_rows;
-    return (long)((w->n_rows + rows - 1) / rows);
+/* Rows that a batch passes by together. */
+static int panel_rows(const struct matmul *m, const struct product *p) {
+    return of_integers(m, p) ? 2 * m->isa->integers->rows : m->isa->panel_rows;
+}
+
+static long panels_of(const struct matmul *m, const struct product *p) {
+    int rows = panel_rows(m, p);
+    return (long)((p->w->n_rows + rows - 1) / rows);
 }
 
 static void gemm_panels(void *arg, long begin, long end, int thread) {
     const struct job *job = arg;
     const struct matmul *m = job->m;
-    int rows = m->isa->panel_rows;
-    float *panel = m->work + (size_t)thread * m->work_floats, *x = job->x;
+    float *panel = m->work + (size_t)thread * m->work_floats;
+    struct place at = first_place(job);
     long first = 0; // number of the product's panel 0
     for (int i = 0; i < job->n_products && begin < end; i++) {
         const struct product *p = &job->products[i];
-        long stop = first + panels_of(m, p->w);
-        x = next_x(job, i, x);
+        int rows = panel_rows(m, p);
+        long stop = first + panels_of(m, p);
+        at = next_place(job, i, at);
         for (; begin < end && begin < stop; begin++) {
-            gemm_panel(job, p, (begin - first) * rows, x, panel, panel + rows * KC);
+            int64_t row = (begin - first) * rows;
+            if (of_integers(m, p)) {
+                integer_rows(job, p, row, min_int(p->w->n_rows - row, rows), at.part, panel);
+            } else {
+                gemm_panel(job, p, row, at.x, panel, panel + rows * KC);
+            }
         }
         first = stop;
     }
@@ -349,7 +477,7 @@ static void gemm_panels(void *arg, long begin, long end, int thread) {
 
 /* 10 to 24 microseconds for rows of 4096, and 2 to 5 for tokens of 4096. */
 #define DEQUANTIZE_PIECE_ROWS 16
-#define PERMUTE_PIECE_TOKENS 8
+#define PREPARE_PIECE_TOKENS 8
 
 static long gemv_grain(const struct job *job, long n_rows) {
     size_t bytes = 0, threads = (size_t)threads_count(job->m->threads);
@@ -365,8 +493,8 @@ static void run_products(struct job *job) {
     const struct matmul *m = job->m;
     long n = 0;
     for (int i = 0; i < job->n_products; i++) {
-        const struct matrix *w = job->products[i].w;
-        n += job->n_tokens == 1 ? (long)w->n_rows : panels_of(m, w);
+        const struct product *p = &job->products[i];
+        n += job->n_tokens == 1 ? (long)p->w->n_rows : panels_of(m, p);
     }
     if (job->n_tokens == 1) {
         parallel_for(m->threads, m->stop, n, gemv_grain(job, n), gemv_rows, job);
@@ -412,25 +540,77 @@ static void run_reference(struct matmul *m, const struct product *product, float
     free(job.out);
 }
 
+/* ---- products of integers against their bounds ----------------------------------------------- */
+
+#define CHECK_PIECE_ROWS 4
+
+struct check_job {
+    const struct job *job;
+    const struct product *p;
+    struct place at;
+};
+
+/* Bits of doubles that are not negative have their order. */
+static void note_largest(atomic_ullong *largest, double ratio) {
+    unsigned long long bits, old = atomic_load(largest);
+    memcpy(&bits, &ratio, sizeof bits);
+    while (bits > old && !atomic_compare_exchange_weak(largest, &old, bits)) continue;
+}
+
+static void check_rows(void *arg, long begin, long end, int thread) {
+    (void)thread;
+    const struct check_job *c = arg;
+    const struct product *p = c->p;
+    struct act_check *check = c->job->m->check;
+    size_t y_stride = p->y_stride ? p->y_stride : (size_t)p->w->n_rows;
+    for (long r = begin; r < end; r++) {
+        const uint8_t *row = p->w->data + (size_t)r * p->w->row_bytes;
+        for (int t = 0; t < c->job->n_tokens; t++) {
+            struct act_bound b = act_bound(p->w->type, row, p->w->n_cols,
+                                           unquantized(c->job, p, c->at, t), c->job->m->act);
+            double difference = fabs((double)p->y[(size_t)t * y_stride + (size_t)r] - b.product);
+            if (!isfinite(b.product) || !isfinite(b.bound)) continue;
+            atomic_fetch_add(&check->n_numbers, 1);
+            note_largest(&check->largest, difference > 0 ? difference / b.bound : 0);
+            if (!(difference <= b.bound)) atomic_store(&check->at, p->w->data);
+        }
+    }
+}
+
+static void check_integers(const struct job *job) {
+    const struct matmul *m = job->m;
+    struct place at = first_place(job);
+    for (int i = 0; i < job->n_products; i++) {
+        at = next_place(job, i, at);
+        struct check_job c = {job, &job->products[i], at};
+        if (!of_integers(m, c.p)) continue;
+        parallel_for(m->threads, m->stop, (long)c.p->w->n_rows, CHECK_PIECE_ROWS, check_rows, &c);
+    }
+}
+
 static bool inputs_fit(const struct matmul *m, const struct product *products, int n_products) {
     uint64_t n = 0;
+    int64_t n_parts = 0;
     for (int i = 0; i < n_products; i++) {
-        if (!shares_input(products, i)) n += x_floats(&products[i]);
+        if (shares_input(products, i)) continue;
+        n += x_floats(&products[i]);
+        n_parts += parts_of(&products[i]);
     }
-    return n <= round_up_u64((uint64_t)m->max_cols, LANE_GROUP);
+    return n <= round_up_u64((uint64_t)m->max_cols, LANE_GROUP) && n_parts <= m->max_parts;
 }
 
 void mul_mat(struct matmul *m, const struct product *products, int n_products, int n_tokens) {
     struct job job = {m, products, n_products, n_tokens, m->x};
     assert(n_tokens <= m->max_tokens && inputs_fit(m, products, n_products));
-    parallel_for(m->threads, m->stop, n_tokens, PERMUTE_PIECE_TOKENS, permute_tokens, &job);
+    parallel_for(m->threads, m->stop, n_tokens, PREPARE_PIECE_TOKENS, prepare_tokens, &job);
     if (!m->reference) {
         run_products(&job);
+        if (m->check && !(m->stop && atomic_load(m->stop))) check_integers(&job);
         return;
     }
-    float *x = m->x;
+    struct place at = first_place(&job);
     for (int i = 0; i < n_products; i++) {
-        x = next_x(&job, i, x);
-        run_reference(m, &products[i], x, n_tokens);
+        at = next_place(&job, i, at);
+        run_reference(m, &products[i], at.x, n_tokens);
     }
 }

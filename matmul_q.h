@@ -12,13 +12,19 @@
  * holds 32 bytes of quants, and step j of each group of four is cut out of all 8 lanes by one shift
  * and one mask; x is permuted to match once per product. docs/measurements.md has the figures.
  *
+ * With `act` 16 or 8 activations become integers, which is faster and has bits of its own: act.h
+ * has this other contract.
+ *
  * With `reference` the whole matrix is dequantized to a float32 buffer, multiplied in the same
  * order, and the buffer is freed: what one would do without these kernels. */
 #ifndef MATMUL_Q_H
 #define MATMUL_Q_H
 
+#include "act.h"
 #include "simd/isa.h"
 #include "threads.h"
+
+#define ACT_FLOAT 0 // activations stay as they are
 
 /* Everything a product needs besides its operands: made once, shared by all products of a model. */
 struct matmul {
@@ -27,21 +33,38 @@ struct matmul {
     atomic_int *stop; // NULL, or once it is set results are incomplete (threads.h); see matmul_open
     bool reference;
     bool subnormal; // by the kernels that multiply by subnormal numbers; the bits are the same
+    int act; // ACT_FLOAT, or 16 or 8: what activations become in products of act_supported() types
     int64_t max_cols;
     int max_tokens;
-    float *x;                    // (max_tokens or 2, max_cols) inputs in lane order
+    float *x;                  // (max_tokens or 2, max_cols) inputs in lane order
+    struct act_input integers; // the same as integers; room for max_parts parts of each token
+    int64_t max_parts;
     float *work;                 // per thread: a panel, and its sums for every token
     size_t work_floats;          // of one thread
     size_t scratch_bytes;        // allocated by matmul_open
     size_t reference_peak_bytes; // largest buffer of float32 weights so far
+    struct act_check *check;     // NULL, or products of integers are held to their bounds: slow
+    float *unquantized;          // (max_tokens or 2, max_cols) inputs as they came, if check
     bool failed;                 // out of memory for such a buffer: results since then are garbage
 };
 
+/* What --verify finds about products of integers. */
+struct act_check {
+    atomic_ullong n_numbers;     // compared
+    atomic_ullong largest;       // bits of a double: the largest difference in units of its bound
+    _Atomic(const uint8_t *) at; // NULL, or data of a matrix that gave a number beyond its bound
+};
+
+/* Different inputs of one call at most. */
+#define MAX_INPUTS 16
+
 /* For products of up to max_tokens tokens. max_cols: the most columns of one matrix, or of the
- * different inputs of one call together, each rounded up to LANE_GROUP. Nothing stops products
- * unless the owner sets m->stop afterwards. */
+ * different inputs of one call together, each rounded up to LANE_GROUP. act: ACT_FLOAT, which
+ * `reference` needs, or 16 or 8. Nothing stops products unless the owner sets m->stop afterwards.
+ */
 int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads, bool reference,
-                int64_t max_cols, int max_tokens, struct error *err);
+                int act, struct act_check *check, int64_t max_cols, int max_tokens,
+                struct error *err);
 void matmul_close(struct matmul *m);
 
 /* True if the matrix can be multiplied; otherwise err says what about `name` is not so. */

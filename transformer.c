@@ -300,8 +300,9 @@ struct transformer *transformer_open(const struct model *m, const struct transfo
         transformer_close(t);
         return NULL;
     }
-    if (allocate(t, err) < 0 || matmul_open(&t->mm, t->p.isa, t->p.threads, t->p.reference,
-                                            t->plan->widest, t->p.n_batch, err) < 0) {
+    if (allocate(t, err) < 0 ||
+        matmul_open(&t->mm, t->p.isa, t->p.threads, t->p.reference, t->p.act, t->p.check,
+                    t->plan->widest, t->p.n_batch, err) < 0) {
         transformer_close(t);
         return NULL;
     }

@@ -11,10 +11,12 @@
 struct transformer_params {
     const struct isa *isa;
     struct threads *threads;
-    bool reference;   // dequantize each whole tensor, then multiply
-    bool kv_f32;      // sequences remember float32 keys and values, otherwise halves
-    int n_batch;      // most tokens of one pass
-    atomic_int *stop; // NULL, or a pass fails with KQ_INTERRUPTED once it is set
+    bool reference;          // dequantize each whole tensor, then multiply
+    int act;                 // ACT_FLOAT, 16 or 8, and
+    struct act_check *check; // NULL or a check of it: see matmul_open
+    bool kv_f32;             // sequences remember float32 keys and values, otherwise halves
+    int n_batch;             // most tokens of one pass
+    atomic_int *stop;        // NULL, or a pass fails with KQ_INTERRUPTED once it is set
     /* Checks of the plan, for tests: the same bits must come out. */
     bool fill_dead;     // what no step reads any more becomes NaN
     bool share_nothing; // no two values lie in one buffer

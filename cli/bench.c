@@ -67,6 +67,17 @@ static double read_bandwidth(struct session *s) {
 
 #define FMA_ROUNDS 400000
 
+#define INTEGER_ROUNDS 100000
+
+static void integer_pieces(void *arg, long begin, long end, int thread) {
+    (void)thread;
+    const struct isa *isa = arg;
+    for (long i = begin; i < end; i++) {
+        volatile float keep = isa->integers->loop(INTEGER_ROUNDS);
+        (void)keep;
+    }
+}
+
 static void fma_pieces(void *arg, long begin, long end, int thread) {
     (void)thread;
     const struct isa *isa = arg;
@@ -76,14 +87,21 @@ static void fma_pieces(void *arg, long begin, long end, int thread) {
     }
 }
 
-/* G multiply-adds per second of all threads without a load; the best of three. */
-static double fma_peak(struct session *s) {
+/* G multiply-adds per second of all threads without reading weights, of integers with --act, of
+ * which 16 bits take two; the best of three. 0: nobody knows. */
+static double peak_of(struct session *s) {
     long pieces = 4L * threads_count(s->threads);
-    double best = 0;
+    const struct isa *isa = s->o->isa;
+    bool integers = s->o->act != ACT_FLOAT;
+    double best = 0, macs = (double)pieces * FMA_ROUNDS * isa->fma_loop_macs;
+    if (integers && !isa->integers->loop) return 0;
+    if (integers) {
+        macs = (double)pieces * INTEGER_ROUNDS * isa->integers->loop_macs * 8 / s->o->act;
+    }
     for (int r = 0; r < 3; r++) {
         double start = now();
-        parallel_for(s->threads, s->stop, pieces, 1, fma_pieces, (void *)(uintptr_t)s->o->isa);
-        double macs = (double)pieces * FMA_ROUNDS * s->o->isa->fma_loop_macs;
+        parallel_for(s->threads, s->stop, pieces, 1, integers ? integer_pieces : fma_pieces,
+                     (void *)(uintptr_t)isa);
         double rate = macs / (now() - start);
         if (rate > best) best = rate;
     }
@@ -111,15 +129,15 @@ static void print_row(const char *name, int n, const struct sample *rate, const 
     struct model_work work = model_work(&s->model);
     double macs = mean(rate) * (double)work.macs * 1e-9;
     double bytes = mean(rate) * (double)work.bytes * 1e-9;
-    printf("%s%-6d %9.2f +- %-7.2f %9.1f (%3.0f %%)", name, n, mean(rate), deviation(rate), macs,
-           100 * macs / peak);
+    printf("%s%-6d %9.2f +- %-7.2f %9.1f", name, n, mean(rate), deviation(rate), macs);
+    if (peak > 0) printf(" (%3.0f %%)", 100 * macs / peak);
     if (each_reads) printf(" %9.1f (%3.0f %%)", bytes, 100 * bytes / bandwidth);
     printf("\n");
 }
 
 static int run_tests(struct session *s, const int32_t *ids, int n_prompt, int n_gen) {
     struct sample prompt = {0}, gen = {0};
-    double bandwidth = read_bandwidth(s), peak = fma_peak(s), start = now();
+    double bandwidth = read_bandwidth(s), peak = peak_of(s), start = now();
     int warm_up = n_prompt < 8 ? n_prompt : 8;
     if (warm_up > 0 && time_tokens(s, ids, warm_up, s->n_batch) < 0) return EXIT_FAILED;
     for (int r = 0; r < s->o->n_reps; r++) {
@@ -134,8 +152,7 @@ static int run_tests(struct session *s, const int32_t *ids, int n_prompt, int n_
     printf("%s: %s, %.2f G weights in products, %.1f MB\n", s->o->model, s->model.arch,
            (double)model_work(&s->model).macs * 1e-9, (double)s->gguf.mapped_bytes * 1e-6);
     printf("%s, %d threads%s; at most %.1f G multiply-adds/s, %.1f GB/s read (measured now)\n\n",
-           s->o->isa->name, threads_count(s->threads), s->o->reference ? ", reference" : "", peak,
-           bandwidth);
+           s->o->isa->name, threads_count(s->threads), how_computed(s->o), peak, bandwidth);
     printf("test            tokens/s         G MAC/s (of peak)  GB/s of weights (of reading)\n");
     if (n_prompt > 0) print_row("pp", n_prompt, &prompt, s, false, bandwidth, peak);
     if (n_gen > 0) print_row("tg", n_gen, &gen, s, true, bandwidth, peak);
@@ -144,10 +161,10 @@ static int run_tests(struct session *s, const int32_t *ids, int n_prompt, int n_
             stderr,
             "{\"pp\": %d, \"pp_tok_s\": %.3f, \"pp_deviation\": %.3f, \"tg\": %d, \"tg_tok_s\": "
             "%.3f, \"tg_deviation\": %.3f, \"read_gb_s\": %.2f, \"peak_gmac_s\": %.2f, "
-            "\"weights_gb\": %.4f, \"isa\": \"%s\", \"threads\": %d}\n",
+            "\"weights_gb\": %.4f, \"isa\": \"%s\", \"act\": %d, \"threads\": %d}\n",
             n_prompt, mean(&prompt), deviation(&prompt), n_gen, mean(&gen), deviation(&gen),
             bandwidth, peak, (double)model_work(&s->model).bytes * 1e-9, s->o->isa->name,
-            threads_count(s->threads));
+            s->o->act ? s->o->act : 32, threads_count(s->threads));
     }
     return flush();
 }

@@ -20,9 +20,9 @@ const char options_help[] =
     "           --isa NAME   portable, avx2, avx512, neon (the best this CPU has)\n"
     "arithmetic --reference  dequantize each tensor to float32, then multiply: the same bits, "
     "slowly\n"
-    "           --verify     run both ways, compare every logit; exit status 1 if one differs\n"
+    "           --verify     run both ways, compare every logit, exit 1 if one differs\n"
     "           --kv f16|f32     key/value cache (f16)\n"
-    "           --act 32         bits of the activations in products (32: exact)\n"
+    "           --act 32|16|8    activations as float32 (exact), or as integers: faster\n"
     "           --ignore-key NAME    run although nobody knows what this key of the file means\n"
     "output     --logits FILE    float32 logits, a row after every token of prompt and text\n"
     "           --json           statistics as one JSON line    -q  the text alone\n"
@@ -52,7 +52,7 @@ enum kind {
     NUMBER, // float from min to max
     SEED,   // uint64_t
     KV,     // bool: whether it is f32
-    ACT,    // nothing: only 32 is built
+    ACT,    // int: bits of activations that become integers, 0 for 32
     ISA,    // const struct isa *
     THINK,  // enum think
 };
@@ -109,7 +109,7 @@ static const struct option table[] = {
     {"--repeat-penalty", NUMBER, AT(float, sampling.repeat_penalty), 1e-3, 1e3, "0.001 to 1000"},
     {"-s", SEED, AT(uint64_t, sampling.seed), 0, 0, "a whole number from 0 on"},
     {"--kv", KV, AT(bool, kv_f32), 0, 0, "f16 or f32"},
-    {"--act", ACT, 0, 0, 0, "32 (16 and 8 are not built yet)"},
+    {"--act", ACT, AT(int, act), 0, 0, "32, 16 or 8"},
     {"--isa", ISA, AT(const struct isa *, isa), 0, 0, "an instruction set of this build and CPU"},
 };
 #define N_OPTIONS (sizeof table / sizeof table[0])
@@ -125,6 +125,10 @@ static const struct option *find_option(const char *name) {
 
 static uint64_t bit_of(const struct option *option) {
     return (uint64_t)1 << (option - table);
+}
+
+const char *how_computed(const struct options *o) {
+    return o->reference ? ", reference" : o->act == 16 ? ", --act 16" : o->act ? ", --act 8" : "";
 }
 
 bool options_given(const struct options *o, const char *name) {
@@ -182,7 +186,8 @@ static bool set_option(struct options *o, const struct option *option, const cha
         *(enum think *)to = strcmp(value, "on") == 0 ? THINK_ON : THINK_OFF;
         return strcmp(value, "on") == 0 || strcmp(value, "off") == 0;
     case ACT:
-        return strcmp(value, "32") == 0;
+        *(int *)to = strcmp(value, "16") == 0 ? 16 : strcmp(value, "8") == 0 ? 8 : 0;
+        return *(int *)to || strcmp(value, "32") == 0;
     case ISA: {
         const struct isa *isa = isa_find(value);
         *(const struct isa **)to = isa;
@@ -214,6 +219,11 @@ static int check_together(const struct options *o, struct error *err) {
     }
     if (o->reference && o->verify) {
         return error_set(err, KQ_BAD_ARGUMENT, "--verify runs --reference by itself");
+    }
+    if (o->reference && o->act) {
+        return error_set(err, KQ_BAD_ARGUMENT,
+                         "--reference computes with float32 activations: not with --act %d",
+                         o->act);
     }
     return 0;
 }

@@ -22,6 +22,7 @@ struct options {
     int n_ctx;     // 0: not given
     int n_threads; // 0: not given
     int n_batch, n_reps;
+    int act; // 16 or 8; 0: float32
     struct sampler_params sampling;
     bool reference, verify, kv_f32, json, quiet, allow_special, keep_newline;
     struct option_texts ignored_keys;
@@ -37,9 +38,13 @@ struct options {
 extern const char options_help[];
 
 /* Fills o with the defaults and what argv[1 .. argc - 1] say; the texts are argv's. Reading ends
- * with --help, --version or --families, which take effect even if a model was named or an error would follow.
- * Without any model o->model is NULL. 0, or -1 and err, a sentence about the wrong argument. */
+ * with --help, --version or --families, which take effect even if a model was named or an error
+ * would follow. Without any model o->model is NULL. 0, or -1 and err, a sentence about the wrong
+ * argument. */
 int options_parse(struct options *o, int argc, char **argv, struct error *err);
+
+/* What is not as usual about products: "", or ", reference" and so on. */
+const char *how_computed(const struct options *o);
 
 /* Whether the option was given; `name` is spelled as in the table. */
 bool options_given(const struct options *o, const char *name);

@@ -143,12 +143,15 @@ int open_transformer(struct session *s, int n_ctx) {
     struct transformer_params p = {.isa = o->isa,
                                    .threads = s->threads,
                                    .reference = o->reference,
+                                   .act = o->act,
+                                   .check = o->verify ? &s->verdict.products : NULL,
                                    .kv_f32 = o->kv_f32,
                                    .n_batch = s->n_batch,
                                    .stop = s->stop};
     if (open_engine(s, &p, &s->main) < 0) return failed(s, NULL);
     s->n_ctx = s->main.seq->n_ctx; // a model that has learned its positions has no others
-    p.reference = true;
+    p.reference = o->act == ACT_FLOAT;
+    p.act = ACT_FLOAT;
     return o->verify && open_engine(s, &p, &s->reference) < 0 ? failed(s, NULL) : 0;
 }
 
@@ -209,10 +212,15 @@ int forward(struct session *s, const int32_t *ids, int n) {
     return failed(s, s->where);
 }
 
-/* --verify: the reference's logits for the same token must be the same bits. */
+/* --verify: the reference's logits for the same token must be the same bits, or may differ as much
+ * as --act makes them. */
 static int compare(struct session *s, int i, const float *logits) {
     const float *expected = transformer_logits(s->reference.transformer, 0, i, &s->err);
     if (!expected) return failed(s, "--verify, the reference");
+    if (s->o->act) {
+        note_logits(&s->verdict, logits, expected, s->model.n_vocab);
+        return 0;
+    }
     for (int k = 0; k < s->model.n_vocab; k++) {
         if (memcmp(&logits[k], &expected[k], sizeof *logits) != 0) {
             return FAIL("--verify: position %d, logit %d is %.9g, the reference gives %.9g",
@@ -220,6 +228,14 @@ static int compare(struct session *s, int i, const float *logits) {
         }
     }
     return 0;
+}
+
+int verify_products(struct session *s) {
+    const char *name = wrong_tensor(&s->verdict, &s->gguf);
+    return name ? FAIL("--verify: %s: a product with --act %d is %.3g times its bound from the "
+                       "exact one",
+                       name, s->o->act, worst_product(&s->verdict))
+                : 0;
 }
 
 int logits_of(struct session *s, int i, const float **logits) {

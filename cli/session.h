@@ -12,6 +12,7 @@
 #include "../transformer.h"
 #include "options.h"
 #include "print.h"
+#include "verify.h"
 
 struct engine {
     struct transformer *transformer;
@@ -41,8 +42,9 @@ struct session {
     bool context_full;              // and so generation ended
     FILE *logits_file;
     uint64_t logits_hash;
-    char date[24];  // that a template was told, "" if it did not ask
-    char where[32]; // in front of what is said of a pass that failed, may be empty
+    struct verdict verdict; // of --verify
+    char date[24];          // that a template was told, "" if it did not ask
+    char where[32];         // in front of what is said of a pass that failed, may be empty
     double start, load_s, prompt_s, gen_s;
     size_t anon_bytes; // largest seen
     struct error err;
@@ -90,6 +92,9 @@ int n_past(const struct session *s); // positions in the cache
 int forward(struct session *s, const int32_t *ids, int n);
 /* Logits after token i of the last forward call, verified and written to --logits if asked for. */
 int logits_of(struct session *s, int i, const float **logits);
+/* --verify with --act, at the end: EXIT_FAILED, and it was said, if a product was beyond its bound.
+ */
+int verify_products(struct session *s);
 /* Makes it likely that one can go back to here (seq_checkpoint). */
 void remember_place(struct session *s);
 /* Goes back to `length` <= n_past() positions, or less where a layer has not kept as much

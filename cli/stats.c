@@ -33,12 +33,13 @@ void print_json(const struct session *s) {
     fprintf(stderr,
             "{\"prompt_tokens\": %zu, \"prompt_tok_s\": %.2f, \"gen_tokens\": %zu, "
             "\"gen_tok_s\": %.2f, \"load_s\": %.4f, \"mapped_bytes\": %zu, \"kv_bytes\": %zu, "
-            "\"scratch_bytes\": %zu, \"peak_anon_bytes\": %zu, \"isa\": \"%s\", \"threads\": %d, "
-            "\"seed\": %llu, %s%s%s\"logits_hash\": \"%016llx\"}\n",
+            "\"scratch_bytes\": %zu, \"peak_anon_bytes\": %zu, \"isa\": \"%s\", \"act\": %d, "
+            "\"threads\": %d, \"seed\": %llu, %s%s%s\"logits_hash\": \"%016llx\"}\n",
             s->n_prompt, st.prompt_rate, st.n_gen, st.gen_rate, s->load_s, s->gguf.mapped_bytes,
             st.kv_bytes, st.scratch_bytes, st.peak_anon_bytes, s->o->isa->name,
-            threads_count(s->threads), (unsigned long long)s->seed, *s->date ? "\"date\": \"" : "",
-            s->date, *s->date ? "\", " : "", (unsigned long long)s->logits_hash);
+            s->o->act ? s->o->act : 32, threads_count(s->threads), (unsigned long long)s->seed,
+            *s->date ? "\"date\": \"" : "", s->date, *s->date ? "\", " : "",
+            (unsigned long long)s->logits_hash);
 }
 
 static void print_sampling(const struct sampler_params *p) {
@@ -64,7 +65,7 @@ void print_stats(const struct session *s) {
     fprintf(stderr, "\ngenerated  %6zu tokens %9.2f tok/s", st.n_gen, st.gen_rate);
     if (st.n_gen > 0) fprintf(stderr, "  (%.2f ms each)", 1e3 * s->gen_s / (double)st.n_gen);
     fprintf(stderr, "\nloaded in  %6.0f ms; %s, %d threads%s; logits %016llx", 1e3 * s->load_s,
-            s->o->isa->name, threads_count(s->threads), s->o->reference ? ", reference" : "",
+            s->o->isa->name, threads_count(s->threads), how_computed(s->o),
             (unsigned long long)s->logits_hash);
     if (s->sampling.temp > 0) fprintf(stderr, "; seed %llu", (unsigned long long)s->seed);
     fprintf(stderr,
@@ -76,6 +77,10 @@ void print_stats(const struct session *s) {
     for (size_t i = 0; i < s->o->ignored_keys.n; i++) {
         fprintf(stderr, "ignored    key %s\n", s->o->ignored_keys.text[i]);
     }
-    if (s->reference.transformer)
+    if (!s->reference.transformer) return;
+    if (s->o->act) {
+        print_verdict(&s->verdict);
+    } else {
         fprintf(stderr, "verified   all logits equal the reference's, bit for bit\n");
+    }
 }

@@ -112,6 +112,7 @@ int run_text(struct session *s) {
     bool ended = status == 0 || was_interrupted(s);
     int printed = ended ? end_text(&stream) : 0;
     if (status == 0) status = printed;
+    if (status == 0) status = verify_products(s);
     status = close_logits_file(s, status);
     if (s->context_full) {
         say("the context of %d tokens is full: %s", s->n_ctx, more_context(s));

@@ -14,7 +14,8 @@ static bool usable(void) {
 }
 
 const struct ops ops_avx2 = OPS_SIMD;
-const struct isa isa_avx2 = {.name = "avx2", .usable = usable, PRODUCTS_SIMD, .ops = &ops_avx2};
+const struct isa isa_avx2 = {
+    .name = "avx2", .usable = usable, PRODUCTS_SIMD, .integers = &integers_avx2, .ops = &ops_avx2};
 #else
 typedef int translation_unit_must_not_be_empty;
 #endif

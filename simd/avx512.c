@@ -12,7 +12,20 @@ static bool usable(void) {
            __builtin_cpu_supports("avx512dq");
 }
 
-const struct isa isa_avx512 = {.name = "avx512", .usable = usable, PRODUCTS_SIMD, .ops = &ops_avx2};
+static bool usable_vnni(void) {
+    return usable() && __builtin_cpu_supports("avx512vnni");
+}
+
+const struct isa isa_avx512 = {.name = "avx512",
+                               .usable = usable,
+                               PRODUCTS_SIMD,
+                               .integers = &integers_avx2,
+                               .ops = &ops_avx2};
+const struct isa isa_avx512vnni = {.name = "avx512vnni",
+                                   .usable = usable_vnni,
+                                   PRODUCTS_SIMD,
+                                   .integers = &integers_avx512vnni,
+                                   .ops = &ops_avx2};
 #else
 typedef int translation_unit_must_not_be_empty;
 #endif

@@ -37,6 +37,33 @@ typedef void gemv_fn(const struct matrix *w, int64_t row, int n_rows, const floa
 typedef void panel_fn(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc,
                       float *panel);
 
+/* Activations as integers (act.h), of n_tokens tokens: columns in parts of ACT_PART, the last one
+ * filled up with zeros. X is planes of bytes, X = 256 * plane 1 + plane 0, or one alone, or, for
+ * instruction sets that want it so, in one piece. */
+struct act_input {
+    int n_tokens, planes;
+    int n_rows;               // n_tokens, or more if that is quicker: rows of no token
+    int8_t *q;                // (parts, n_rows, planes, ACT_PART)
+    int32_t *less16, *less32; // (parts, n_rows, planes, 16 or 8): minus the sums of 16, 32 bytes
+    int16_t *wide;            // (parts, n_rows, ACT_PART)
+    float *scale;             // (parts, n_rows)
+};
+
+/* y[t * y_stride + r] = W[row + r] . token t for n_rows rows, a multiple of `rows` or the matrix's
+ * last ones; work: room for rows * n_rows floats. */
+typedef void act_fn(const struct matrix *w, int64_t row, int n_rows, const struct act_input *x,
+                    float *y, size_t y_stride, float *work);
+
+struct integer_products {
+    act_fn *const *product; // by type; NULL where act_supported() says no
+    int rows;               // computed side by side
+    /* n activations to row `at` of all: part * n_rows + token. */
+    void (*quantize)(const float *x, int n, const struct act_input *to, size_t at);
+    /* For benchmarks: n times loop_macs multiply-adds of bytes, as a batch has them; NULL: none. */
+    float (*loop)(int64_t n);
+    int loop_macs;
+};
+
 struct isa {
     const char *name;
     bool (*usable)(void); // does this CPU have it?
@@ -65,6 +92,7 @@ struct isa {
     float (*fma_loop)(int64_t n, float a, float b);
     int fma_loop_macs;
 
+    const struct integer_products *integers;
     const struct ops *ops;
 };
 
@@ -218,11 +246,14 @@ const ggml_half *gelu_table(void);
 
 extern const struct isa isa_portable;
 extern const struct ops ops_portable;
+extern const struct integer_products integers_portable;
 #if defined(__x86_64__)
-extern const struct isa isa_avx2, isa_avx512;
+extern const struct isa isa_avx2, isa_avx512, isa_avx512vnni;
+extern const struct integer_products integers_avx2, integers_avx512vnni;
 extern const struct ops ops_avx2;
 #elif defined(__aarch64__)
-extern const struct isa isa_neon;
+extern const struct isa isa_neon, isa_neon_dotprod;
+extern const struct integer_products integers_neon, integers_dotprod;
 #endif
 
 /* The implementations compiled in, best first, NULL at the end. */

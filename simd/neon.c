@@ -5,12 +5,32 @@
 #include "products.h"
 #include "ops.h"
 
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 static bool usable(void) {
     return true;
 }
 
+static bool usable_dotprod(void) {
+#if defined(__linux__) && defined(HWCAP_ASIMDDP)
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#elif defined(__APPLE__)
+    return true; // every Apple processor of this architecture but the first ones
+#else
+    return false;
+#endif
+}
+
 static const struct ops ops_neon = OPS_SIMD;
-const struct isa isa_neon = {.name = "neon", .usable = usable, PRODUCTS_SIMD, .ops = &ops_neon};
+const struct isa isa_neon = {
+    .name = "neon", .usable = usable, PRODUCTS_SIMD, .integers = &integers_neon, .ops = &ops_neon};
+const struct isa isa_neon_dotprod = {.name = "neon-dotprod",
+                                     .usable = usable_dotprod,
+                                     PRODUCTS_SIMD,
+                                     .integers = &integers_dotprod,
+                                     .ops = &ops_neon};
 #else
 typedef int translation_unit_must_not_be_empty;
 #endif

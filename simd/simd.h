@@ -20,13 +20,20 @@
 
 #if defined(SIMD_AVX512) || defined(SIMD_AVX512_ROWS) || defined(SIMD_AVX2)
 #include <immintrin.h>
-#if defined(SIMD_AVX512) || defined(SIMD_AVX512_ROWS)
+#if defined(SIMD_VNNI)
+#define SIMD_TARGET "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
+#elif defined(SIMD_AVX512) || defined(SIMD_AVX512_ROWS)
 #define SIMD_TARGET "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq"
 #else
 #define SIMD_TARGET "avx2,fma,f16c"
 #endif
 #elif defined(SIMD_NEON)
 #include <arm_neon.h>
+#if defined(SIMD_DOTPROD) && defined(__clang__)
+#define SIMD_TARGET "dotprod"
+#elif defined(SIMD_DOTPROD)
+#define SIMD_TARGET "arch=armv8.2-a+dotprod"
+#endif
 #endif
 
 /* Functions between SIMD_BEGIN and SIMD_END may use the instruction set, whatever -march says. */

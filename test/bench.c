@@ -156,7 +156,7 @@ static double time_product(struct matmul *m, const struct matrix *w, const float
 static struct matmul open_or_exit(const struct isa *isa, bool reference, int64_t n_cols, int n) {
     struct matmul m;
     struct error err;
-    if (matmul_open(&m, isa, threads, reference, n_cols, n, &err) == 0) return m;
+    if (matmul_open(&m, isa, threads, reference, ACT_FLOAT, NULL, n_cols, n, &err) == 0) return m;
     fprintf(stderr, "bench: %s\n", err.text);
     exit(1);
 }

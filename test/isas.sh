@@ -14,7 +14,11 @@ case $(uname -m) in
 x86_64)
     has avx2 fma f16c && echo avx2
     has avx2 fma f16c avx512f avx512bw avx512vl avx512dq && echo avx512
+    has avx2 fma f16c avx512f avx512bw avx512vl avx512dq avx512_vnni && echo avx512vnni
     ;;
-aarch64 | arm64) echo neon ;;
+aarch64 | arm64)
+    echo neon
+    grep -qE "^Features.* asimddp( |$)" /proc/cpuinfo 2>/dev/null && echo neon-dotprod
+    ;;
 esac
 exit 0

@@ -19,6 +19,7 @@ cli/template cli/conversation cli/generate
 cli/stats cli/prompt cli/thoughts cli/typed cli/sampling
 cli/session
 cli/options
+cli/verify
 cli/print cli/memory
 kq
 transformer
@@ -29,6 +30,7 @@ pass seq
 plan=build=keys=tensors=facts
 matmul_q
 simd/*
+act
 mix
 quant=quant_iq=quant_grids=quantize_row
 gguf_write

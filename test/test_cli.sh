@@ -248,6 +248,18 @@ text --kv f32
 differ "--kv f32: not the logits of f16" "$tmp/text" "$tmp/out"
 run 0 $demo -p "Once upon a time" -n 8 --verify
 says "--verify" "all logits equal the reference's, bit for bit"
+for act in 16 8; do
+    run 0 $demo -p "Once upon a time" -n 4 --verify --act $act
+    says "--verify --act $act" "products within their bounds"
+    says "--verify --act $act" "9 of 9 tokens the same"
+    says "--verify --act $act" "--act $act; logits"
+done
+run 0 $demo -p "Once upon a time" -n 8 -q
+cp "$tmp/out" "$tmp/text"
+run 0 $demo -p "Once upon a time" -n 8 -q --act 16 --logits "$tmp/sixteen"
+same "--act 16: the text" "$tmp/text" "$tmp/out"
+run 0 $demo -p "Once upon a time" -n 8 -q --act 8 --logits "$tmp/eight"
+differ "--act 8: not the logits of --act 16" "$tmp/sixteen" "$tmp/eight"
 
 # ---- seeds ----------------------------------------------------------------------------------------
 

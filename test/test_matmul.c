@@ -27,6 +27,7 @@ static int find_isas(void) {
             n_skipped++;
             continue;
         }
+        if (isa_all[i + 1] && isa_all[i]->tile == isa_all[i + 1]->tile) continue; // the next does
         isas[n_isas++] = *isa_all[i];
         if (!isa_all[i]->gemv) continue;
         static char names[2 * MAX_ISAS][32];
@@ -286,7 +287,8 @@ static void check_mul_mat(const struct isa *isa, const struct problem *p, struct
                           bool reference) {
     struct error err;
     struct matmul m;
-    if (matmul_open(&m, isa, threads, reference, p->n_cols, p->n_tokens, &err) != 0) {
+    if (matmul_open(&m, isa, threads, reference, ACT_FLOAT, NULL, p->n_cols, p->n_tokens, &err) !=
+        0) {
         CHECK(false, "matmul_open: %s", err.text);
         return;
     }
@@ -343,7 +345,8 @@ static void multiply_copies(const struct isa *isa, const struct matrix *w, const
                             int n_tokens, float *y) {
     static float in[HEAD_TOKENS * X_WIDTH], out[HEAD_TOKENS * Y_WIDTH];
     struct matmul m;
-    CHECK(matmul_open(&m, isa, pools[0], false, X_WIDTH, n_tokens, NULL) == 0, "no memory");
+    CHECK(matmul_open(&m, isa, pools[0], false, ACT_FLOAT, NULL, X_WIDTH, n_tokens, NULL) == 0,
+          "no memory");
     for (int h = 0; h < N_HEADS; h++) {
         const struct head *head = &heads[h];
         int n_in = head->n_cols, n_out = head->n_rows;
@@ -381,7 +384,8 @@ static void check_heads(const struct isa *isa, const struct matrix *w, int n_tok
     struct matmul m;
     fill_activations(x, (int64_t)n_x, 1, FILL_RANDOM);
     multiply_copies(isa, w, x, n_tokens, want);
-    CHECK(matmul_open(&m, isa, threads, reference, width_of_inputs(), n_tokens, NULL) == 0,
+    CHECK(matmul_open(&m, isa, threads, reference, ACT_FLOAT, NULL, width_of_inputs(), n_tokens,
+                      NULL) == 0,
           "no memory");
     guard_buffers(&m, left);
     for (int h = 0; h < N_HEADS; h++) {
@@ -430,7 +434,9 @@ static void test_stop(const struct isa *isa) {
         struct matmul m;
         int n_tokens = i % 2 ? 1 : N_TOKENS;
         bool stopped = i / 2 % 2, reference = i / 4;
-        CHECK(matmul_open(&m, isa, pools[1], reference, LANE_GROUP, N_TOKENS, NULL) == 0, "open");
+        CHECK(matmul_open(&m, isa, pools[1], reference, ACT_FLOAT, NULL, LANE_GROUP, N_TOKENS,
+                          NULL) == 0,
+              "open");
         m.stop = &flags[i % 2];
         flags[stopped == i % 2] = 1;
         y[n_tokens * N_ROWS - 1] = 7;
@@ -600,14 +606,16 @@ static void test_out_of_memory(void) {
 #if !TEST_SANITIZED
     struct error err = {KQ_OK, ""};
     struct matmul m;
-    CHECK(matmul_open(&m, &isa_portable, pools[0], false, INT64_C(1) << 40, 1 << 10, &err) == -1 &&
+    CHECK(matmul_open(&m, &isa_portable, pools[0], false, ACT_FLOAT, NULL, INT64_C(1) << 40,
+                      1 << 10, &err) == -1 &&
               strcmp(err.text, "out of memory: products of 1024 tokens with 1099511627776 columns "
                                "need 4503599627404288 bytes") == 0,
           "%s", err.text);
     float x[KC] = {0}, y = 7;
     struct matrix huge = {GGML_TYPE_F32, INT64_C(1) << 40, KC, sizeof x, NULL};
     struct product product = {.w = &huge, .x = x, .y = &y};
-    CHECK(matmul_open(&m, &isa_portable, pools[0], true, KC, 1, &err) == 0, "%s", err.text);
+    CHECK(matmul_open(&m, &isa_portable, pools[0], true, ACT_FLOAT, NULL, KC, 1, &err) == 0, "%s",
+          err.text);
     mul_mat(&m, &product, 1, 1);
     CHECK(m.failed && y == 7, "a reference copy of 2^50 bytes was made");
     matmul_close(&m);

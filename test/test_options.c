@@ -109,14 +109,19 @@ static void test_refusals(void) {
            ARGUMENTS("m", "--min-p", "nan"));
     refuse("--isa: expected an instruction set of this build and CPU, found \"\"",
            ARGUMENTS("m", "--isa", ""));
-    refuse("--act: expected 32 (16 and 8 are not built yet), found \"16\"",
-           ARGUMENTS("m", "--act", "16"));
+    refuse("--act: expected 32, 16 or 8, found \"12\"", ARGUMENTS("m", "--act", "12"));
+    refuse("--reference computes with float32 activations: not with --act 8",
+           ARGUMENTS("m", "--reference", "--act", "8"));
+    struct options o;
+    accept(&o, ARGUMENTS("m", "--act", "16"));
+    CHECK(o.act == 16, "--act 16: %d", o.act);
+    accept(&o, ARGUMENTS("m", "--verify", "--act", "8"));
+    CHECK(o.act == 8, "--act 8: %d", o.act);
     refuse("one model at a time: \"m\" or \"-\"? (see --help)", ARGUMENTS("m", "-"));
     refuse("-p, -f and --ids exclude each other", ARGUMENTS("m", "-f", "a", "-p", "b"));
     refuse("--verify runs --reference by itself", ARGUMENTS("m", "--reference", "--verify"));
     char name[2000] = "--";
     memset(name + 2, 'x', sizeof name - 3);
-    struct options o;
     struct error err;
     CHECK(parse(&o, ARGUMENTS(name), &err) < 0 && strncmp(err.text, name, 100) == 0, "a long name");
 }

@@ -52,15 +52,17 @@ static float sum_lanes(const float *l) {
 }
 
 static void portable_gemv(const struct matrix *w, int64_t row, int n_rows, const float *x,
-                          float *y) {
+                          size_t x_stride, int n_tokens, float *y, size_t y_stride) {
     for (int r = 0; r < n_rows; r++) {
-        float panel[KC], lanes[LANES] = {0};
+        float panel[KC], lanes[GEMV_TOKENS * LANES] = {0};
         for (int64_t k = 0; k < w->n_cols; k += KC) {
             int kc = min_int(w->n_cols - k, KC);
             portable_panel(w, row + r, 1, k, kc, panel);
-            portable_tile(lanes, panel, x + k, 0, round_up(kc, LANE_GROUP), 1);
+            portable_tile(lanes, panel, x + k, x_stride, round_up(kc, LANE_GROUP), n_tokens);
         }
-        y[r] = sum_lanes(lanes);
+        for (int t = 0; t < n_tokens; t++) {
+            y[(size_t)t * y_stride + (size_t)r] = sum_lanes(lanes + t * LANES);
+        }
     }
 }
 
@@ -83,6 +85,7 @@ const struct isa isa_portable = {
     .usable = always,
     .gemv_any = portable_gemv,
     .panel_any = portable_panel,
+    .gemv_most = 1,
     .panel_rows = 1,
     .tile_tokens = 64,
     .tile = portable_tile,
@@ -274,6 +277,12 @@ static bool shares_input(const struct product *products, int i) {
     return p->x == q->x && p->x_stride == q->x_stride && p->w->n_cols == q->w->n_cols;
 }
 
+/* Whether the tokens are few enough for gemv. */
+static bool by_gemv(const struct job *job) {
+    const struct matmul *m = job->m;
+    return job->n_tokens == 1 || (m->act == ACT_FLOAT && job->n_tokens <= m->isa->gemv_most);
+}
+
 static struct place first_place(const struct job *job) {
     return (struct place){job->x, 0};
 }
@@ -296,9 +305,8 @@ static bool input_wanted(const struct job *job, int i, bool as_integers) {
     return false;
 }
 
-/* The input of one token lies as gemv_fn wants it. That of several lies as (blocks of KC columns,
- * tokens, columns of the block), so that what a panel needs is contiguous. Returns where block k0
- * begins and its row length. */
+/* The input for panels lies as (blocks of KC columns, tokens, columns of the block), so that what
+ * one needs is contiguous. Returns where block k0 begins and its row length. */
 static float *x_block(float *x, int64_t n_cols, int n_tokens, int64_t k0, int *kc) {
     *kc = round_up(min_int(n_cols - k0, KC), LANE_GROUP);
     return x + (size_t)k0 * (size_t)n_tokens;
@@ -323,14 +331,19 @@ static const float *input_of(const struct product *p, long t) {
 }
 
 static void permute_token(const struct job *job, const struct product *p, long t, float *x) {
+    if (by_gemv(job)) {
+        size_t n = x_floats(p);
+        float *to = x + (size_t)t * n;
+        job->m->isa->to_lanes(to, input_of(p, t), p->w->n_cols);
+        for (size_t k = 0; k < n && job->n_tokens == 1; k++) to[n + k] = to[k] * GEMV_SCALE;
+        return;
+    }
     for (int64_t k = 0; k < p->w->n_cols; k += KC) {
         int kc;
         float *block = x_block(x, p->w->n_cols, job->n_tokens, k, &kc);
         job->m->isa->to_lanes(block + (size_t)t * (size_t)kc, input_of(p, t) + k,
                               min_int(p->w->n_cols - k, KC));
     }
-    size_t n = x_floats(p);
-    for (size_t k = 0; k < n && job->n_tokens == 1; k++) x[n + k] = x[k] * GEMV_SCALE;
 }
 
 /* For m->check: token t of an input, a copy, as results may overwrite it. */
@@ -376,7 +389,28 @@ static void integer_rows(const struct job *job, const struct product *p, int64_t
     job->m->isa->integers->product[p->w->type](p->w, row, n_rows, &x, p->y + row, y_stride, work);
 }
 
-/* ---- one token ------------------------------------------------------------------------------- */
+/* ---- few tokens ------------------------------------------------------------------------------ */
+
+/* Some rows of a product times all tokens. Several lots of tokens take few rows at a time, so that
+ * these come from a cache for all lots but the first. */
+#define GEMV_LOT_ROWS 32
+
+static void gemv_tokens(const struct job *job, const struct product *p, int64_t row, int n_rows,
+                        const float *x) {
+    const struct matrix *w = p->w;
+    bool subnormal = job->m->subnormal && job->n_tokens == 1;
+    gemv_fn *gemv = isa_gemv(job->m->isa, w->type, subnormal);
+    size_t x_stride = x_floats(p), y_stride = p->y_stride ? p->y_stride : (size_t)w->n_rows;
+    int rows_at_once = job->n_tokens <= GEMV_TOKENS ? n_rows : GEMV_LOT_ROWS;
+    for (int r = 0; r < n_rows; r += rows_at_once) {
+        int n = min_int(n_rows - r, rows_at_once);
+        for (int t = 0; t < job->n_tokens; t += GEMV_TOKENS) {
+            gemv(w, row + r, n, x + (size_t)t * x_stride, x_stride,
+                 min_int(job->n_tokens - t, GEMV_TOKENS), p->y + (size_t)t * y_stride + row + r,
+                 y_stride);
+        }
+    }
+}
 
 static void gemv_rows(void *arg, long begin, long end, int thread) {
     const struct job *job = arg;
@@ -394,7 +428,7 @@ static void gemv_rows(void *arg, long begin, long end, int thread) {
             if (of_integers(m, p)) {
                 integer_rows(job, p, row, n, at.part, work);
             } else {
-                isa_gemv(m->isa, p->w->type, m->subnormal)(p->w, row, n, at.x, p->y + row);
+                gemv_tokens(job, p, row, n, at.x);
             }
             begin += n;
         }
@@ -463,7 +497,7 @@ static void gemm_panels(void *arg, long begin, long end, int thread) {
 
 /* ---- pieces ---------------------------------------------------------------------------------- */
 
-/* What a thread takes at a time; threads.h says how long that should last. One token: equal pieces
+/* What a thread takes at a time; threads.h says how long that should last. Few tokens: equal pieces
  * of about half a megabyte of weights, so that every thread reads long runs of memory (pieces of
  * 64 kB alternating between two threads cost a fifth), and whole groups of rows, which vector
  * kernels decode side by side: 16 at most. */
@@ -494,9 +528,9 @@ static void run_products(struct job *job) {
     long n = 0;
     for (int i = 0; i < job->n_products; i++) {
         const struct product *p = &job->products[i];
-        n += job->n_tokens == 1 ? (long)p->w->n_rows : panels_of(m, p);
+        n += by_gemv(job) ? (long)p->w->n_rows : panels_of(m, p);
     }
-    if (job->n_tokens == 1) {
+    if (by_gemv(job)) {
         parallel_for(m->threads, m->stop, n, gemv_grain(job, n), gemv_rows, job);
     } else {
         long grain = 1 + GEMM_PIECE_ROWS / m->isa->panel_rows;

@@ -32,7 +32,7 @@ struct matmul {
     struct threads *threads;
     atomic_int *stop; // NULL, or once it is set results are incomplete (threads.h); see matmul_open
     bool reference;
-    bool subnormal; // by the kernels that multiply by subnormal numbers; the bits are the same
+    bool subnormal; // one token by the kernels that multiply by subnormal numbers
     int act; // ACT_FLOAT, or 16 or 8: what activations become in products of act_supported() types
     int64_t max_cols;
     int max_tokens;

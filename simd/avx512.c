@@ -1,5 +1,5 @@
 /* AVX-512: batches by the kernels of products.h with two rows of a matrix in a register, each in
- * its own 8 lanes, so that the bits are those of the narrower instruction sets; one token by those
+ * its own 8 lanes, so that the bits are those of the narrower instruction sets; few tokens by those
  * of avx512_rows.c, but for floats. The rest of the step is small and stays with AVX2. */
 #if defined(__x86_64__)
 #define SIMD_AVX512

@@ -4,18 +4,28 @@
 #ifndef COLUMNS_H
 #define COLUMNS_H
 
+/* The numbers of a block become floats in one of two ways, as rows.h explains: by a conversion, or
+ * as they are, subnormal. Here a byte goes to bits 16 .. 23 of its dword for that, and as a float
+ * is itself times 2^-133. */
+#define UP(subnormal) ((subnormal) ? 0x1p69f : 1.f)
+#define DOWN(subnormal) ((subnormal) ? 0x1p-64f : 1.f)
+
 struct sink {
-    vf acc;         // gemv: the running sums
-    const float *x; // gemv: activations of the block
-    float *panel;   // panel: where the block goes
-    int panel_step; // floats from one step to the next there
-    bool store;     // panel or gemv? A constant, so that one of the two is compiled
+    vf acc[GEMV_TOKENS];         // gemv: the running sums
+    const float *x[GEMV_TOKENS]; // gemv: activations of the block
+    float *panel;                // panel: where the block goes
+    int panel_step;              // floats from one step to the next there
+    /* These are constants wherever this is used. */
+    int n_tokens;
+    bool subnormal;
+    bool store; // panel or gemv?
 };
 
 /* SIMD_ROWS rows at one block: p the first, p + stride the second. */
 struct block {
     const uint8_t *p;
     size_t stride;
+    float up, down;         // what scales and offsets carry
     vf scale[2], offset[2]; // four sub-blocks each, the same in both halves of a row's lanes
     vi high, quants;        // high bits and quants not used yet
 };
@@ -58,13 +68,27 @@ INLINE vs offset32(const struct block *b, int j) {
 INLINE void emit(struct sink *s, int step, vf w) {
     if (s->store) {
         vf_store(s->panel + step * s->panel_step, w);
-    } else {
-        s->acc = vf_fma(w, vf_load8(s->x + step * LANES), s->acc);
+        return;
+    }
+    _Pragma("GCC unroll 4") for (int t = 0; t < s->n_tokens; t++) {
+        s->acc[t] = vf_fma(w, vf_load8(s->x[t] + step * LANES), s->acc[t]);
     }
 }
 
+INLINE vf times(vf a, float b) {
+    return b == 1 ? a : vf_mul(a, vf_rows(b, b));
+}
 INLINE vi bytes_set1(uint8_t b) {
     return vi_set1((int32_t)(b * 0x01010101u));
+}
+/* 32 bytes at `at` in the block. */
+INLINE vi load32(const struct block *b, size_t at) {
+    return vi_load32(b->p + at, b->stride);
+}
+/* 16 bytes there, and the same shifted right by 4 bits: numbers of 4 bits are the low ones of each
+ * byte, what the high ones are is not said. */
+INLINE vi nibbles(const struct block *b, size_t at) {
+    return vi_nibbles(b->p + at, b->stride);
 }
 /* Byte k becomes 0x10 if bit k of the 32-bit word at `at` in the block is set, otherwise 0. */
 INLINE vi bits_to_16(const struct block *b, size_t at) {
@@ -76,45 +100,86 @@ INLINE vi bytes_bits(vi q, int shift, int mask) {
     return mask == 255 ? q : vi_and(q, bytes_set1((uint8_t)mask));
 }
 
+/* Byte n of every integer, as a float or as a subnormal one. */
+INLINE vf byte_number(const struct sink *s, vi q, int n) {
+    if (s->subnormal) return vf_byte_subnormal(q, n);
+    return vf_from_vi(n == 3 ? VI_SHR(q, 24) : vi_byte(q, n));
+}
+
 /* 32 weights w = scale * (q >> shift & mask) + offset, q bytes. */
 INLINE void emit_unsigned(struct sink *s, int step, vi q, int shift, int mask, vs scale,
                           vs offset) {
     q = bytes_bits(q, shift, mask);
-    emit(s, step, vf_fma(scale, vf_from_vi(vi_byte(q, 0)), offset));
-    emit(s, step + 1, vf_fma(scale, vf_from_vi(vi_byte(q, 1)), offset));
-    emit(s, step + 2, vf_fma(scale, vf_from_vi(vi_byte(q, 2)), offset));
-    emit(s, step + 3, vf_fma(scale, vf_from_vi(VI_SHR(q, 24)), offset));
+    for (int n = 0; n < 4; n++) emit(s, step + n, vf_fma(scale, byte_number(s, q, n), offset));
 }
 
-/* 32 weights w = scale * q, q signed bytes. */
-INLINE void emit_signed(struct sink *s, int step, vi q, vs scale) {
+/* 32 weights w = scale * q, q signed bytes, with the sign that a zero has. */
+INLINE void emit_exact(struct sink *s, int step, vi q, vs scale) {
     emit(s, step, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 24), 24))));
     emit(s, step + 1, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 16), 24))));
     emit(s, step + 2, vf_mul(scale, vf_from_vi(VI_SAR(VI_SHL(q, 8), 24))));
     emit(s, step + 3, vf_mul(scale, vf_from_vi(VI_SAR(q, 24))));
 }
 
-/* 32 weights w = scale * ((q >> shift & mask) - bias). */
-INLINE void emit_biased(struct sink *s, int step, vi q, int shift, int mask, int bias, vs scale) {
-    emit_signed(s, step, vi_sub8(bytes_bits(q, shift, mask), bytes_set1((uint8_t)bias)), scale);
+/* 32 weights w = scale * ((q >> shift & mask) - bias); minus is -scale, an offset. In a gemv a
+ * weight of 0 is +0, also where the scale is below 0. */
+INLINE void emit_biased(struct sink *s, int step, vi q, int shift, int mask, int bias, vs scale,
+                        vs minus) {
+    if (s->store) {
+        q = vi_sub8(bytes_bits(q, shift, mask), bytes_set1((uint8_t)bias));
+        emit_exact(s, step, q, scale);
+    } else {
+        emit_unsigned(s, step, q, shift, mask, scale, times(minus, (float)bias));
+    }
+}
+
+/* 32 weights w = scale * q, q signed bytes. */
+INLINE void emit_signed(struct sink *s, int step, vi q, vs scale, vs minus) {
+    if (s->store) {
+        emit_exact(s, step, q, scale);
+    } else {
+        emit_biased(s, step, vi_sub8(q, bytes_set1(128)), 0, 255, 128, scale, minus);
+    }
 }
 
 /* 32 weights w = scale * table[the low 4 bits of q], q bytes. */
 INLINE void emit_table(struct sink *s, int step, vi q, const int8_t table[16], vs scale) {
-    emit_signed(s, step, vi_lookup(bytes_bits(q, 0, 15), table), scale);
+    emit_exact(s, step, vi_lookup(bytes_bits(q, 0, 15), table), scale);
 }
 
 /* ---- what a block begins with ---------------------------------------------------------------- */
 
-/* Nothing, a scale, a scale and an offset. */
+/* Scales come out times up, offsets times down; types with a bias have minus the scale as one. */
 INLINE void begin_nothing(struct block *b) {
     (void)b;
 }
 INLINE void begin_scale(struct block *b) {
-    b->scale[0] = vf_half(b->p, b->stride);
+    b->scale[0] = times(vf_half(b->p, b->stride), b->up);
+}
+INLINE void begin_biased(struct block *b) {
+    vf d = vf_half(b->p, b->stride);
+    b->scale[0] = times(d, b->up);
+    b->offset[0] = times(d, -b->down);
 }
 INLINE void begin_scale_offset(struct block *b) {
-    vf_half2(b->p, b->stride, &b->scale[0], &b->offset[0]);
+    vf d, m;
+    vf_half2(b->p, b->stride, &d, &m);
+    b->scale[0] = times(d, b->up);
+    b->offset[0] = times(m, b->down);
+}
+/* d and -dmin. */
+INLINE void begin_d_dmin(const struct block *b, size_t at, vf *d, vf *dmin) {
+    vf_half2(b->p + at, b->stride, d, dmin);
+    *d = times(*d, b->up);
+    *dmin = times(*dmin, -b->down);
+}
+/* Numbers with d as their scale, the first and the second four of them. */
+INLINE void begin_scales(struct block *b, vf d, vf first, vf second) {
+    vf up = times(d, b->up), down = times(d, -b->down);
+    b->scale[0] = vf_mul(up, first);
+    b->scale[1] = vf_mul(up, second);
+    b->offset[0] = vf_mul(down, first);
+    b->offset[1] = vf_mul(down, second);
 }
 
 INLINE void mxfp4_begin(struct block *b) {
@@ -143,8 +208,7 @@ INLINE void q2_K_begin(struct block *b) {
     vi both = vi_load16(b->p + offsetof(block_q2_K, scales), b->stride);
     vi scales = vi_and(both, nibble), mins = vi_and(VI_SHR(both, 4), nibble);
     vf d, dmin;
-    vf_half2(b->p + offsetof(block_q2_K, d), b->stride, &d, &dmin);
-    dmin = vf_mul(dmin, vf_from_vi(vi_set1(-1)));
+    begin_d_dmin(b, offsetof(block_q2_K, d), &d, &dmin);
     b->scale[0] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 0)));
     b->scale[1] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 8)));
     b->offset[0] = vf_mul(dmin, vf_from_vi(vi_widen_pairs(mins, 0)));
@@ -160,8 +224,8 @@ INLINE void q3_K_begin(struct block *b) {
     vi high = vi_and(vi_shrv(VI_PICK4(w, 3, 3, 3, 3), vi_set4(0, 2, 4, 6)), bytes_set1(3));
     vi scales = vi_sub8(vi_or(low, VI_SHL(high, 4)), bytes_set1(32));
     vf d = vf_half(b->p + offsetof(block_q3_K, d), b->stride);
-    b->scale[0] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 0)));
-    b->scale[1] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 8)));
+    begin_scales(b, d, vf_from_vi(vi_widen_pairs(scales, 0)),
+                 vf_from_vi(vi_widen_pairs(scales, 8)));
     b->high = vi_load32(b->p + offsetof(block_q3_K, hmask), b->stride);
 }
 
@@ -177,8 +241,7 @@ INLINE void k4_scales(struct block *b, size_t scales_at) {
     vi high = vi_and(VI_SHR(VI_PICK4(w, 0, 0, 1, 1), 2), vi_set4(0, top, 0, top));
     vi all = vi_or(low, high);
     vf d, dmin;
-    vf_half2(b->p, b->stride, &d, &dmin);
-    dmin = vf_mul(dmin, vf_from_vi(vi_set1(-1)));
+    begin_d_dmin(b, 0, &d, &dmin);
     b->scale[0] = vf_mul(d, vf_from_vi(vi_widen4(all, 0)));
     b->scale[1] = vf_mul(d, vf_from_vi(vi_widen4(all, 4)));
     b->offset[0] = vf_mul(dmin, vf_from_vi(vi_widen4(all, 8)));
@@ -198,8 +261,8 @@ INLINE void q5_K_begin(struct block *b) {
 INLINE void q6_K_begin(struct block *b) {
     vf d = vf_half(b->p + offsetof(block_q6_K, d), b->stride);
     vi scales = vi_load16(b->p + offsetof(block_q6_K, scales), b->stride);
-    b->scale[0] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 0)));
-    b->scale[1] = vf_mul(d, vf_from_vi(vi_widen_pairs(scales, 8)));
+    begin_scales(b, d, vf_from_vi(vi_widen_pairs(scales, 0)),
+                 vf_from_vi(vi_widen_pairs(scales, 8)));
 }
 
 #endif

@@ -24,6 +24,17 @@ typedef void unit_fn(struct block *b, int u, struct sink *s);
 #include "columns.h"
 #endif
 
+/* How many units in a row a type's name_unit is different for. */
+INLINE int unit_cycle(uint32_t type) {
+    return type == GGML_TYPE_Q2_K || type == GGML_TYPE_Q3_K || type == GGML_TYPE_Q6_K ? 2 : 1;
+}
+
+/* Values from a table are signed and come as floats, with plain scales: that of MXFP4 times DOWN
+ * could be too small for a float. */
+INLINE bool by_table(uint32_t type) {
+    return type == GGML_TYPE_MXFP4 || type == GGML_TYPE_IQ4_NL || type == GGML_TYPE_IQ4_XS;
+}
+
 /* ---- floats: with lanes of columns only ------------------------------------------------------ */
 
 #if !defined(SIMD_AVX512_ROWS)
@@ -54,50 +65,50 @@ INLINE void bf16_unit(struct block *b, int u, struct sink *s) {
 
 /* ---- blocks of 32 ---------------------------------------------------------------------------- */
 
-#define q8_0_begin begin_scale
+#define q8_0_begin begin_biased
 INLINE void q8_0_unit(struct block *b, int u, struct sink *s) {
     (void)u;
-    emit_signed(s, 0, vi_load32(b->p + offsetof(block_q8_0, qs), b->stride), one_scale(b));
+    emit_signed(s, 0, load32(b, offsetof(block_q8_0, qs)), one_scale(b), one_offset(b));
 }
 
 INLINE void mxfp4_unit(struct block *b, int u, struct sink *s) {
     (void)u;
-    vi q = vi_nibbles(b->p + offsetof(block_mxfp4, qs), b->stride);
+    vi q = nibbles(b, offsetof(block_mxfp4, qs));
     emit_table(s, 0, q, mxfp4_values, one_scale(b));
 }
 
 #define iq4_nl_begin begin_scale
 INLINE void iq4_nl_unit(struct block *b, int u, struct sink *s) {
     (void)u;
-    vi q = vi_nibbles(b->p + offsetof(block_iq4_nl, qs), b->stride);
+    vi q = nibbles(b, offsetof(block_iq4_nl, qs));
     emit_table(s, 0, q, iq4_values, one_scale(b));
 }
 
-#define q4_0_begin begin_scale
+#define q4_0_begin begin_biased
 INLINE void q4_0_unit(struct block *b, int u, struct sink *s) {
     (void)u;
-    vi q = vi_nibbles(b->p + offsetof(block_q4_0, qs), b->stride);
-    emit_biased(s, 0, q, 0, 15, 8, one_scale(b));
+    vi q = nibbles(b, offsetof(block_q4_0, qs));
+    emit_biased(s, 0, q, 0, 15, 8, one_scale(b), one_offset(b));
 }
 
 #define q4_1_begin begin_scale_offset
 INLINE void q4_1_unit(struct block *b, int u, struct sink *s) {
     (void)u;
-    vi q = vi_nibbles(b->p + offsetof(block_q4_1, qs), b->stride);
+    vi q = nibbles(b, offsetof(block_q4_1, qs));
     emit_unsigned(s, 0, q, 0, 15, one_scale(b), one_offset(b));
 }
 
 /* 4 bits at qs in the block, and the highest of 5 in a word at qh. */
 INLINE vi five_bits(const struct block *b, size_t qs, size_t qh) {
-    vi low = vi_and(vi_nibbles(b->p + qs, b->stride), bytes_set1(15));
+    vi low = vi_and(nibbles(b, qs), bytes_set1(15));
     return vi_or(low, bits_to_16(b, qh));
 }
 
-#define q5_0_begin begin_scale
+#define q5_0_begin begin_biased
 INLINE void q5_0_unit(struct block *b, int u, struct sink *s) {
     (void)u;
     vi q = five_bits(b, offsetof(block_q5_0, qs), offsetof(block_q5_0, qh));
-    emit_biased(s, 0, q, 0, 255, 16, one_scale(b));
+    emit_biased(s, 0, q, 0, 255, 16, one_scale(b), one_offset(b));
 }
 
 #define q5_1_begin begin_scale_offset
@@ -111,7 +122,7 @@ INLINE void q5_1_unit(struct block *b, int u, struct sink *s) {
 
 INLINE void q2_K_unit(struct block *b, int u, struct sink *s) {
     int shift = u % 2 * 4;
-    if (!shift) b->quants = vi_load32(b->p + offsetof(block_q2_K, qs) + 16 * u, b->stride);
+    if (!shift) b->quants = load32(b, offsetof(block_q2_K, qs) + 16 * (size_t)u);
     emit_unsigned(s, 8 * u, b->quants, shift, 3, scale16(b, 2 * u), offset16(b, 2 * u));
     emit_unsigned(s, 8 * u + 4, b->quants, shift + 2, 3, scale16(b, 2 * u + 1),
                   offset16(b, 2 * u + 1));
@@ -122,24 +133,24 @@ INLINE void q3_K_unit(struct block *b, int u, struct sink *s) {
     if (u % 2) {
         b->quants = VI_SHR(b->quants, 4);
     } else {
-        b->quants = vi_load32(b->p + offsetof(block_q3_K, qs) + 16 * u, b->stride);
+        b->quants = load32(b, offsetof(block_q3_K, qs) + 16 * (size_t)u);
     }
     vi q0 = vi_or(vi_and(b->quants, two), vi_and(VI_SHL(b->high, 2), bit2));
     vi q1 = vi_or(vi_and(VI_SHR(b->quants, 2), two), vi_and(VI_SHL(b->high, 1), bit2));
     b->high = VI_SHR(b->high, 2);
-    emit_biased(s, 8 * u, q0, 0, 255, 4, scale16(b, 2 * u));
-    emit_biased(s, 8 * u + 4, q1, 0, 255, 4, scale16(b, 2 * u + 1));
+    emit_biased(s, 8 * u, q0, 0, 255, 4, scale16(b, 2 * u), offset16(b, 2 * u));
+    emit_biased(s, 8 * u + 4, q1, 0, 255, 4, scale16(b, 2 * u + 1), offset16(b, 2 * u + 1));
 }
 
 INLINE void q4_K_unit(struct block *b, int u, struct sink *s) {
-    vi q = vi_load32(b->p + offsetof(block_q4_K, qs) + 32 * u, b->stride);
+    vi q = load32(b, offsetof(block_q4_K, qs) + 32 * (size_t)u);
     emit_unsigned(s, 8 * u, q, 0, 15, scale32(b, 2 * u), offset32(b, 2 * u));
     emit_unsigned(s, 8 * u + 4, q, 4, 15, scale32(b, 2 * u + 1), offset32(b, 2 * u + 1));
 }
 
 INLINE void q5_K_unit(struct block *b, int u, struct sink *s) {
     const vi nibble = bytes_set1(15), bit4 = bytes_set1(16);
-    vi q = vi_load32(b->p + offsetof(block_q5_K, qs) + 32 * u, b->stride);
+    vi q = load32(b, offsetof(block_q5_K, qs) + 32 * (size_t)u);
     vi lo = vi_or(vi_and(q, nibble), vi_and(VI_SHL(b->high, 4), bit4));
     vi hi = vi_or(vi_and(VI_SHR(q, 4), nibble), vi_and(VI_SHL(b->high, 3), bit4));
     b->high = VI_SHR(b->high, 2);
@@ -149,23 +160,23 @@ INLINE void q5_K_unit(struct block *b, int u, struct sink *s) {
 
 INLINE void q6_K_unit(struct block *b, int u, struct sink *s) {
     const vi nibble = bytes_set1(15), bits45 = bytes_set1(0x30);
-    const uint8_t *ql = b->p + offsetof(block_q6_K, ql) + 64 * (u / 2);
-    vi q0 = vi_load32(ql, b->stride), q1 = vi_load32(ql + 32, b->stride);
+    size_t ql = offsetof(block_q6_K, ql) + 64 * (size_t)(u / 2);
+    vi q0 = load32(b, ql), q1 = load32(b, ql + 32);
     if (u % 2 == 0) {
-        b->high = vi_load32(b->p + offsetof(block_q6_K, qh) + 32 * (u / 2), b->stride);
+        b->high = load32(b, offsetof(block_q6_K, qh) + 32 * (size_t)(u / 2));
         q0 = vi_or(vi_and(q0, nibble), vi_and(VI_SHL(b->high, 4), bits45));
         q1 = vi_or(vi_and(q1, nibble), vi_and(VI_SHL(b->high, 2), bits45));
     } else {
         q0 = vi_or(vi_and(VI_SHR(q0, 4), nibble), vi_and(b->high, bits45));
         q1 = vi_or(vi_and(VI_SHR(q1, 4), nibble), vi_and(VI_SHR(b->high, 2), bits45));
     }
-    emit_biased(s, 8 * u, q0, 0, 255, 32, scale16(b, 2 * u));
-    emit_biased(s, 8 * u + 4, q1, 0, 255, 32, scale16(b, 2 * u + 1));
+    emit_biased(s, 8 * u, q0, 0, 255, 32, scale16(b, 2 * u), offset16(b, 2 * u));
+    emit_biased(s, 8 * u + 4, q1, 0, 255, 32, scale16(b, 2 * u + 1), offset16(b, 2 * u + 1));
 }
 
 INLINE void iq4_xs_unit(struct block *b, int u, struct sink *s) {
-    const uint8_t *qs = b->p + offsetof(block_iq4_xs, qs) + 32 * u;
-    vi q0 = vi_nibbles(qs, b->stride), q1 = vi_nibbles(qs + 16, b->stride);
+    size_t qs = offsetof(block_iq4_xs, qs) + 32 * (size_t)u;
+    vi q0 = nibbles(b, qs), q1 = nibbles(b, qs + 16);
     emit_table(s, 8 * u, q0, iq4_values, scale32(b, 2 * u));
     emit_table(s, 8 * u + 4, q1, iq4_values, scale32(b, 2 * u + 1));
 }

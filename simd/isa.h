@@ -26,11 +26,14 @@ struct matrix {
  * while every token passes by. */
 #define KC 256
 
-/* y[r] = W[row + r] . x for n_rows rows; x in lane order, padded with zeros to LANE_GROUP, and
- * behind it once more, each value times GEMV_SCALE: what kernels take that multiply by subnormal
- * numbers. */
+/* y[t * y_stride + r] = W[row + r] . token t for n_rows rows, 1 <= n_tokens <= GEMV_TOKENS. Token t
+ * lies at x + t * x_stride, in lane order, padded with zeros to LANE_GROUP; a single one once more
+ * behind that, each value times GEMV_SCALE: what kernels take that multiply by subnormal numbers.
+ */
+#define GEMV_TOKENS 4
 #define GEMV_SCALE 0x1p64f
-typedef void gemv_fn(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y);
+typedef void gemv_fn(const struct matrix *w, int64_t row, int n_rows, const float *x,
+                     size_t x_stride, int n_tokens, float *y, size_t y_stride);
 
 /* Decodes n_rows <= panel_rows rows, columns k0 .. k0 + kc, into panel, kc padded to LANE_GROUP x
  * panel_rows weights in the order in which tile() wants them; missing rows repeat the last. */
@@ -76,6 +79,7 @@ struct isa {
     gemv_fn *gemv_any;
     panel_fn *panel_any;
 
+    int gemv_most;   // tokens up to which gemv is faster than panels, GEMV_TOKENS at a time
     int panel_rows;  // rows of a panel
     int tile_tokens; // most tokens of one tile() call
     /* acc[t][r][lane] += panel x token t, for n_tokens <= tile_tokens tokens at x + t * x_stride,

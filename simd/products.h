@@ -25,6 +25,15 @@
 #define PANEL_ROWS (PANEL_VECS * SIMD_ROWS)
 #define TILE_TOKENS 4
 
+/* Tokens of one gemv kernel at most, and of a product by gemv: beyond, panels are faster. */
+#if defined(SIMD_AVX512)
+#define COLUMNS_TOKENS 4
+#define GEMV_MOST 7
+#else
+#define COLUMNS_TOKENS 2
+#define GEMV_MOST 2
+#endif
+
 SIMD_BEGIN
 
 /* ---- loops over the blocks ------------------------------------------------------------------- */
@@ -32,7 +41,9 @@ SIMD_BEGIN
 /* The blocks of row and the next one, `offset` bytes into them; no row beyond the last. */
 INLINE struct block block_at(const struct matrix *w, int64_t row, int64_t last, size_t offset) {
     struct block b = {.p = w->data + (size_t)(row < last ? row : last) * w->row_bytes + offset,
-                      .stride = row < last ? w->row_bytes : 0};
+                      .stride = row < last ? w->row_bytes : 0,
+                      .up = 1,
+                      .down = 1};
     return b;
 }
 
@@ -45,40 +56,101 @@ INLINE void begin_ahead(struct block *b, size_t block_bytes, size_t ahead, begin
     begin(b);
 }
 
-/* Two vectors of rows side by side: their chains of FMAs hide each other's latency. Written out
- * twice, as compilers keep variables in registers, but not always arrays. */
-INLINE void gemv_blocks(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y,
-                        int block_len, size_t block_bytes, begin_fn *begin, unit_fn *unit) {
-    int64_t last = row + n_rows - 1, n_blocks = w->n_cols / block_len;
-    size_t group = 2 * SIMD_ROWS * w->row_bytes, ahead = (size_t)round_up_u64(AHEAD_BYTES, group);
-    for (int r = 0; r < n_rows; r += 2 * SIMD_ROWS) {
-        struct block b0 = block_at(w, row + r, last, 0);
-        struct block b1 = block_at(w, row + r + SIMD_ROWS, last, 0);
-        struct sink s0 = {.acc = vf_zero(), .x = x}, s1 = s0;
-        for (int64_t i = 0; i < n_blocks; i++) {
-            begin_ahead(&b0, block_bytes, ahead, begin);
-            begin_ahead(&b1, block_bytes, ahead, begin);
-            unit(&b0, 0, &s0);
-            unit(&b1, 0, &s1);
-            if (block_len >= 128) {
-                unit(&b0, 1, &s0);
-                unit(&b1, 1, &s1);
-            }
-            if (block_len >= 256) {
-                unit(&b0, 2, &s0);
-                unit(&b1, 2, &s1);
-                unit(&b0, 3, &s0);
-                unit(&b1, 3, &s1);
-            }
-            b0.p += block_bytes;
-            b1.p += block_bytes;
-            s0.x += block_len;
-            s1.x += block_len;
+/* What a gemv is made for, all constants. */
+struct gemv {
+    uint32_t type;
+    int len, bytes; // of a block, or of as many as make 32 weights
+    int n_tokens;   // computed at a time
+    bool subnormal; // numbers are taken as subnormal floats
+    bool exact;     // also zeros' signs and what is no number
+};
+
+/* Vectors of rows side by side: their chains of FMAs hide each other's latency. Unrolled, so that
+ * all is kept in registers. */
+#define GEMV_WAYS(n_tokens) ((n_tokens) > 2 ? 2 : 4)
+#define EACH(i, n) _Pragma("GCC unroll 4") for (int i = 0; i < (n); i++)
+
+INLINE void units(struct block *b, struct sink *s, int ways, int u, unit_fn *unit) {
+    EACH(v, ways) unit(&b[v], u, &s[v]);
+}
+
+/* Up to ways * SIMD_ROWS rows from `row` on, none beyond `last`. */
+INLINE void dot_blocks(float sums[][4 * SIMD_ROWS], const struct matrix *w, int64_t row,
+                       int64_t last, const float *const *x, struct gemv g, int ways,
+                       begin_fn *begin, unit_fn *unit) {
+    struct block b[4];
+    struct sink s[4];
+    size_t group = (size_t)ways * SIMD_ROWS * w->row_bytes;
+    size_t ahead = (size_t)round_up_u64(AHEAD_BYTES, group), block_bytes = (size_t)g.bytes;
+    EACH(v, ways) {
+        b[v] = block_at(w, row + v * SIMD_ROWS, last, 0);
+        b[v].up = UP(g.subnormal);
+        b[v].down = DOWN(g.subnormal);
+        s[v] = (struct sink){.n_tokens = g.n_tokens, .subnormal = g.subnormal};
+        EACH(t, g.n_tokens) {
+            s[v].x[t] = x[t];
+            s[v].acc[t] = vf_zero();
         }
-        float sums[2 * SIMD_ROWS];
-        vf_sums(s0.acc, sums);
-        vf_sums(s1.acc, sums + SIMD_ROWS);
-        for (int i = 0; i < 2 * SIMD_ROWS && r + i < n_rows; i++) y[r + i] = sums[i];
+    }
+    /* One token: all units of a block written out; several: code is long enough as it is. */
+    const int at_once = g.n_tokens == 1 && g.len == QK_K ? 4 : g.len > LANE_GROUP ? 2 : 1;
+    int n_units = (g.len + 63) / 64;
+    if (at_once < n_units) __asm__("" : "+r"(n_units)); // or compilers would unroll the loop
+    for (int64_t i = 0; i < w->n_cols / g.len; i++) {
+        EACH(v, ways) begin_ahead(&b[v], block_bytes, ahead, begin);
+        for (int u = 0; u < n_units; u += at_once) {
+            units(b, s, ways, u, unit);
+            if (at_once >= 2) units(b, s, ways, u + 1, unit);
+            if (at_once == 4) {
+                units(b, s, ways, u + 2, unit);
+                units(b, s, ways, u + 3, unit);
+            }
+        }
+        EACH(v, ways) {
+            b[v].p += block_bytes;
+            EACH(t, g.n_tokens) s[v].x[t] += g.len;
+        }
+    }
+    EACH(v, ways) {
+        EACH(t, g.n_tokens) vf_sums(s[v].acc[t], sums[t] + v * SIMD_ROWS);
+    }
+}
+
+static gemv_fn gemv_any;
+
+/* g.n_tokens tokens, of which the first n_tokens count: a kernel for more takes the last one again.
+ */
+INLINE void gemv_lot(const struct matrix *w, int64_t row, int n_rows, const float *x,
+                     size_t x_stride, int n_tokens, float *y, size_t y_stride, struct gemv g,
+                     begin_fn *begin, unit_fn *unit) {
+    const float *token[GEMV_TOKENS];
+    const int ways = GEMV_WAYS(g.n_tokens), rows = ways * SIMD_ROWS;
+    for (int t = 0; t < g.n_tokens; t++) {
+        token[t] = x + (size_t)(t < n_tokens ? t : n_tokens - 1) * x_stride;
+        if (g.subnormal) token[t] += w->n_cols;
+    }
+    for (int r = 0; r < n_rows; r += rows) {
+        float sums[GEMV_TOKENS][4 * SIMD_ROWS];
+        dot_blocks(sums, w, row + r, row + n_rows - 1, token, g, ways, begin, unit);
+        for (int t = 0; t < n_tokens; t++) {
+            float *to = y + (size_t)t * y_stride + r;
+            for (int i = 0; i < rows && r + i < n_rows; i++) {
+                to[i] = sums[t][i];
+                bool sure = (to[i] > 0 || to[i] < 0) && to[i] - to[i] == 0;
+                if (sure || g.exact) continue;
+                gemv_any(w, row + r + i, 1, x + (size_t)t * x_stride, 0, 1, to + i, 0);
+            }
+        }
+    }
+}
+
+INLINE void gemv_blocks(const struct matrix *w, int64_t row, int n_rows, const float *x,
+                        size_t x_stride, int n_tokens, float *y, size_t y_stride, struct gemv g,
+                        begin_fn *begin, unit_fn *unit) {
+    for (int t = 0; t < n_tokens; t += g.n_tokens) {
+        int n = n_tokens - t < g.n_tokens ? n_tokens - t : g.n_tokens;
+        gemv_lot(w, row, n_rows, x + (size_t)t * x_stride, x_stride, n, y + (size_t)t * y_stride,
+                 y_stride, g, begin, unit);
     }
 }
 
@@ -140,16 +212,25 @@ INLINE int columns_left(int64_t n_cols, int64_t k) {
     return (int)(n_cols - k < KC ? n_cols - k : KC);
 }
 
-static void gemv_any(const struct matrix *w, int64_t row, int n_rows, const float *x, float *y) {
+static void gemv_any(const struct matrix *w, int64_t row, int n_rows, const float *x,
+                     size_t x_stride, int n_tokens, float *y, size_t y_stride) {
     for (int r = 0; r < n_rows; r += SIMD_ROWS) {
-        struct sink s = {.acc = vf_zero(), .x = x};
+        struct sink s = {.n_tokens = GEMV_TOKENS};
+        for (int t = 0; t < GEMV_TOKENS; t++) {
+            s.acc[t] = vf_zero();
+            s.x[t] = x + (size_t)(t < n_tokens ? t : n_tokens - 1) * x_stride;
+        }
         for (int64_t k = 0; k < w->n_cols; k += KC) {
             any_columns(w, row + r, row + n_rows - 1, k, columns_left(w->n_cols, k), &s);
-            s.x += KC;
+            for (int t = 0; t < GEMV_TOKENS; t++) s.x[t] += KC;
         }
-        float sums[SIMD_ROWS];
-        vf_sums(s.acc, sums);
-        for (int i = 0; i < SIMD_ROWS && r + i < n_rows; i++) y[r + i] = sums[i];
+        for (int t = 0; t < n_tokens; t++) {
+            float sums[SIMD_ROWS];
+            vf_sums(s.acc[t], sums);
+            for (int i = 0; i < SIMD_ROWS && r + i < n_rows; i++) {
+                y[(size_t)t * y_stride + (size_t)(r + i)] = sums[i];
+            }
+        }
     }
 }
 
@@ -176,15 +257,35 @@ static void panel_any(const struct matrix *w, int64_t row, int n_rows, int64_t k
 #define AT_ONCE(len) ((len) < LANE_GROUP ? LANE_GROUP : (len))
 #define FITS(len, n) (AT_ONCE(len) == (len) || (n) % AT_ONCE(len) == 0)
 
-#define DEFINE_GEMV(name, len, bytes)                                                        \
+#define GEMV(name, type, len, bytes, kernel_tokens, subnormal)                                   \
+    gemv_blocks(w, row, n_rows, x, x_stride, n_tokens, y, y_stride,                              \
+                (struct gemv){type, AT_ONCE(len), AT_ONCE(len) / (len) * (bytes), kernel_tokens, \
+                              subnormal, (len) == 1},                                            \
+                name##_begin, name##_unit)
+
+/* Where the FMAs of several tokens take longer, a conversion costs little. */
+#define DEFINE_GEMV(name, type, len, bytes)                                                  \
     static void gemv_##name(const struct matrix *w, int64_t row, int n_rows, const float *x, \
-                            float *y) {                                                      \
-        if (FITS(len, w->n_cols)) {                                                          \
-            gemv_blocks(w, row, n_rows, x, y, AT_ONCE(len), AT_ONCE(len) / (len) * (bytes),  \
-                        name##_begin, name##_unit);                                          \
+                            size_t x_stride, int n_tokens, float *y, size_t y_stride) {      \
+        if (!FITS(len, w->n_cols)) {                                                         \
+            gemv_any(w, row, n_rows, x, x_stride, n_tokens, y, y_stride);                    \
+        } else if (n_tokens == 1) {                                                          \
+            GEMV(name, type, len, bytes, 1, false);                                          \
+        } else if (n_tokens == 2) {                                                          \
+            GEMV(name, type, len, bytes, 2, false);                                          \
         } else {                                                                             \
-            gemv_any(w, row, n_rows, x, y);                                                  \
+            GEMV(name, type, len, bytes, COLUMNS_TOKENS, false);                             \
         }                                                                                    \
+    }
+/* Blocks of 32 gain nothing: what conversions cost goes into two more products for their scale. */
+#define DEFINE_SUBNORMAL(name, type, len, bytes)                                                  \
+    static void subnormal_##name(const struct matrix *w, int64_t row, int n_rows, const float *x, \
+                                 size_t x_stride, int n_tokens, float *y, size_t y_stride) {      \
+        if (n_tokens > 1 || by_table(type) || (len) < QK_K) {                                     \
+            gemv_##name(w, row, n_rows, x, x_stride, n_tokens, y, y_stride);                      \
+        } else {                                                                                  \
+            GEMV(name, type, len, bytes, 1, true);                                                \
+        }                                                                                         \
     }
 #define DEFINE_PANEL(name, len, bytes)                                                            \
     static void panel_##name(const struct matrix *w, int64_t row, int n_rows, int64_t k0, int kc, \
@@ -197,8 +298,10 @@ static void panel_any(const struct matrix *w, int64_t row, int n_rows, int64_t k
         }                                                                                         \
     }
 
-#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
-    WHEN(kernels, IN_COLUMNS(len, DEFINE_GEMV(name, len, bytes)) DEFINE_PANEL(name, len, bytes))
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize)                        \
+    WHEN(kernels, IN_COLUMNS(len, DEFINE_GEMV(name, number, len, bytes)                            \
+                                      IF_BLOCKS_##len(DEFINE_SUBNORMAL(name, number, len, bytes))) \
+                      DEFINE_PANEL(name, len, bytes))
 #include "../types.def"
 
 /* ---- batches of tokens ----------------------------------------------------------------------- */
@@ -306,9 +409,9 @@ static gemv_fn *const gemv_kernels[GGML_N_TYPES] = {
 #include "../types.def"
 };
 static gemv_fn *const subnormal_kernels[GGML_N_TYPES] = {
-    [0] = NULL,
-#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize) \
-    WHEN(kernels, IN_ROWS(len, [number] = subnormal_rows_##name, ))
+#define TYPE(NAME, name, number, len, bytes, dequantize, kernels, quantize)       \
+    WHEN(kernels, IF_BLOCKS_##len(IN_COLUMNS(len, [number] = subnormal_##name, )) \
+                      IN_ROWS(len, [number] = subnormal_rows_##name, ))
 #include "../types.def"
 };
 static panel_fn *const panel_kernels[GGML_N_TYPES] = {
@@ -318,10 +421,11 @@ static panel_fn *const panel_kernels[GGML_N_TYPES] = {
 };
 
 /* The members of struct isa that this file provides. */
-#define PRODUCTS_SIMD                                                                     \
-    .gemv = gemv_kernels, .gemv_subnormal = subnormal_kernels, .panel = panel_kernels,    \
-    .gemv_any = gemv_any, .panel_any = panel_any, .panel_rows = PANEL_ROWS,               \
-    .tile_tokens = TILE_TOKENS, .tile = tile, .sum_rows = sum_rows, .to_lanes = to_lanes, \
-    .fma_loop = fma_loop, .fma_loop_macs = TILE_TOKENS * TILE_VECS * VEC_FLOATS
+#define PRODUCTS_SIMD                                                                         \
+    .gemv = gemv_kernels, .gemv_most = GEMV_MOST, .gemv_subnormal = subnormal_kernels,        \
+    .panel = panel_kernels, .gemv_any = gemv_any, .panel_any = panel_any,                     \
+    .panel_rows = PANEL_ROWS, .tile_tokens = TILE_TOKENS, .tile = tile, .sum_rows = sum_rows, \
+    .to_lanes = to_lanes, .fma_loop = fma_loop,                                               \
+    .fma_loop_macs = TILE_TOKENS * TILE_VECS * VEC_FLOATS
 
 #endif

@@ -109,6 +109,12 @@ INLINE vi vi_byte(vi v, int n) {
     const int zero = (int)0x80808000 | n;
     return _mm512_shuffle_epi8(v, vi_set4(zero, zero + 4, zero + 8, zero + 12));
 }
+/* Byte n of every integer, times 2^-133: at bits 16 .. 23 of a float. */
+INLINE vf vf_byte_subnormal(vi v, int n) {
+    const int at = (int)0x80008080 | n << 16;
+    return _mm512_castsi512_ps(
+        _mm512_shuffle_epi8(v, vi_set4(at, at + (4 << 16), at + (8 << 16), at + (12 << 16))));
+}
 /* Of every 4 integers: a, b, c, d (0..3). */
 #define VI_PICK4(v, a, b, c, d) \
     _mm512_shuffle_epi32(v, (_MM_PERM_ENUM)((a) | (b) << 2 | (c) << 4 | (d) << 6))

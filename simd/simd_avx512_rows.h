@@ -92,23 +92,13 @@ INLINE void simd_load16(const uint8_t *p, size_t stride, __m512i d[4]) {
                     simd_load4(p + 2 * stride, 4 * stride), simd_load4(p + 3 * stride, 4 * stride),
                     d);
 }
-/* Byte i of dword k becomes 0x10 if bit 4 k + i of the row's word is set, otherwise 0. */
-INLINE vi vi_bits_to_16(__m512i word) {
+/* Byte i of dword k becomes 0x10 if bit first + 4 k + i of the row's word is set, otherwise 0. */
+INLINE vi vi_bits_to_16(__m512i word, int first) {
     const int a = 0x10, b = 0x1000, c = 0x100000, d = 0x10000000; // each 4 bits choose of 16 dwords
     const __m512i spread =
         _mm512_setr_epi32(0, a, b, a | b, c, a | c, b | c, a | b | c, d, a | d, b | d, a | b | d,
                           c | d, a | c | d, b | c | d, a | b | c | d);
-    VI_EACH(_mm512_permutexvar_epi32(simd_shr(word, 4 * k), spread));
-}
-/* 16 bytes of each row, and the same shifted right by 4 bits: numbers of 4 bits are the low ones of
- * each byte, what the high ones are is not said. */
-INLINE vi vi_nibbles(const uint8_t *p, size_t stride) {
-    vi v;
-    simd_load16(p, stride, v.k);
-    _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++) {
-        v.k[k + 4] = simd_shr(v.k[k], 4);
-    }
-    return v;
+    VI_EACH(_mm512_permutexvar_epi32(simd_shr(word, first + 4 * k), spread));
 }
 /* 4 or 8 bytes of each row, from memory to memory: gcc would make insertions of it, which compete
  * with the shuffles. A vector can be loaded from there once the stores have left the store buffer.

@@ -166,6 +166,11 @@ INLINE vi vi_byte(vi v, int n) {
     const int zero = (int)0x80808000 | n;
     return vi_table(v, vi_set4(zero, zero + 4, zero + 8, zero + 12));
 }
+INLINE vf vf_byte_subnormal(vi v, int n) {
+    const int at = (int)0x80008080 | n << 16;
+    vi r = vi_table(v, vi_set4(at, at + (4 << 16), at + (8 << 16), at + (12 << 16)));
+    return (vf){vreinterpretq_f32_s32(r.lo), vreinterpretq_f32_s32(r.hi)};
+}
 #define SIMD_DWORD(n) (0x03020100 + 0x04040404 * (n))
 #define VI_PICK4(v, a, b, c, d) \
     vi_table(v, vi_set4(SIMD_DWORD(a), SIMD_DWORD(b), SIMD_DWORD(c), SIMD_DWORD(d)))

@@ -134,21 +134,29 @@ static int64_t padded(int64_t n) {
     return (n + LANE_GROUP - 1) / LANE_GROUP * LANE_GROUP;
 }
 
-/* Some rows of the first matrix times one token. */
+/* Some rows of the first matrix times some tokens. */
 static void check_gemv(const struct isa *isa, const struct problem *p, int row, int n_rows,
-                       int token) {
+                       int token, int n_tokens) {
     const struct matrix *w = &p->w[0];
-    const float *want = p->want[0] + token * w->n_rows + row;
-    size_t n = (size_t)padded(p->n_cols);
-    float *x = place_floats(ROOM_LANES, 2 * n, p->left);
-    float *y = place_floats(ROOM_Y, (size_t)n_rows, p->left);
+    size_t n = (size_t)padded(p->n_cols), stride = n + 8 * (size_t)random_below(3);
+    size_t x_floats = n_tokens == 1 ? 2 * n : (size_t)(n_tokens - 1) * stride + n;
+    size_t y_stride = (size_t)(n_rows + random_below(3));
+    size_t y_floats = (size_t)(n_tokens - 1) * y_stride + (size_t)n_rows;
+    float *x = place_floats(ROOM_LANES, x_floats, p->left);
+    float *y = place_floats(ROOM_Y, y_floats, p->left);
     announce(isa, "gemv", p, 0);
-    isa->to_lanes(x, p->x + token * p->n_cols, p->n_cols);
-    for (size_t k = 0; k < n; k++) x[n + k] = x[k] * GEMV_SCALE;
-    isa_gemv(isa, w->type, true)(w, row, n_rows, x, y);
-    long bad = first_difference(y, want, (size_t)n_rows);
-    CHECK(bad < 0, "%s: %d rows from %d, token %d: row %d is %a, expected %a", now, n_rows, row,
-          token, row + (int)bad, (double)y[bad], (double)want[bad]);
+    for (int t = 0; t < n_tokens; t++) {
+        isa->to_lanes(x + (size_t)t * stride, p->x + (token + t) * p->n_cols, p->n_cols);
+    }
+    for (size_t k = 0; k < n && n_tokens == 1; k++) x[n + k] = x[k] * GEMV_SCALE;
+    isa_gemv(isa, w->type, true)(w, row, n_rows, x, stride, n_tokens, y, y_stride);
+    for (int t = 0; t < n_tokens; t++) {
+        const float *got = y + (size_t)t * y_stride;
+        const float *want = p->want[0] + (token + t) * w->n_rows + row;
+        long bad = first_difference(got, want, (size_t)n_rows);
+        CHECK(bad < 0, "%s: %d rows from %d, tokens %d + %d of %d: row %d is %a, expected %a", now,
+              n_rows, row, token, t, n_tokens, row + (int)bad, (double)got[bad], (double)want[bad]);
+    }
 }
 
 /* What tile() takes from entry i of a panel whose entries are their own index, for each row and
@@ -458,8 +466,11 @@ static void check_problem(const struct isa *isa, const struct problem *p) {
         check_panel(isa, p, row, random_below((int)((p->n_cols + KC - 1) / KC)) * KC);
     }
     row = random_below(n_rows);
-    check_gemv(isa, p, row, 1 + random_below(n_rows - row), p->n_tokens - 1);
-    for (int t = 0; t < p->n_tokens && t < 4; t++) check_gemv(isa, p, 0, n_rows, t);
+    check_gemv(isa, p, row, 1 + random_below(n_rows - row), p->n_tokens - 1, 1);
+    for (int t = 0; t < p->n_tokens && t < 3; t++) check_gemv(isa, p, 0, n_rows, t, 1);
+    for (int n = 2; n <= GEMV_TOKENS && n <= p->n_tokens; n++) {
+        check_gemv(isa, p, 0, n_rows, p->n_tokens - n, n);
+    }
     check_mul_mat(isa, p, pools[random_below(N_POOLS)], false);
 }
 

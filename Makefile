@@ -34,7 +34,8 @@ endif
 ifeq ($(CONFIG),fuzz)
 EXTRA += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 # With UBSan clang works on these kernels for more than five minutes. gcc does not: make asan has it.
-$(BUILD)/simd/avx512_rows.o: EXTRA += -fno-sanitize=undefined
+$(BUILD)/simd/avx512_rows.o $(BUILD)/simd/integers_avx2.o $(BUILD)/simd/integers_avx512vnni.o: \
+    EXTRA += -fno-sanitize=undefined
 endif
 ifeq ($(CONFIG),coverage)
 EXTRA += --coverage -DTEST_SANITIZED=1 # injected faults would hit the counters' own calls
@@ -135,11 +136,14 @@ fuzz-run: $(FUZZERS:%=$(BUILD)/test/%)
 # block that stays where it was, and does not see that a vector is set in a loop.
 ANALYZER := -fanalyzer -Werror -Wno-analyzer-malloc-leak -Wno-analyzer-use-of-uninitialized-value
 
+# Thousands of intrinsics in a row, on which the analyser works for minutes.
+UNROLLED := simd/avx512_rows.c simd/integers_avx2.c simd/integers_avx512vnni.c
 analyze:
 	cppcheck -j2 --quiet --std=c11 --enable=warning,performance,portability --library=posix -I. \
 	    --suppressions-list=.cppcheck --error-exitcode=1 $(SOURCES)
 	echo $(SOURCES) | tr ' ' '\n' | xargs -P2 -I{} clang-tidy --quiet --warnings-as-errors='*' {} -- -std=gnu11
-	echo $(SOURCES) | tr ' ' '\n' | xargs -P2 -I{} gcc -std=gnu11 -O1 $(ANALYZER) -c {} -o /dev/null
+	echo $(filter-out $(UNROLLED),$(SOURCES)) | tr ' ' '\n' | \
+	    xargs -P2 -I{} gcc -std=gnu11 -O1 $(ANALYZER) -c {} -o /dev/null
 
 format:
 	clang-format -i $(SOURCES) $(wildcard *.h */*.h test/*.c)

@@ -24,8 +24,8 @@ struct seq {
     int n_ctx_asked; // the length that longrope chooses its factors by; seq_open: n_ctx. Whoever
                      // has less room than was asked for, for want of memory, sets it before the
                      // first pass
-    int length; // positions that are remembered
-    int most;   // the largest length since it was last 0: slots beyond may have been written
+    int length;      // positions that are remembered
+    int most;        // the largest length since it was last 0: slots beyond may have been written
     struct remembered *memory; // (plan's n_memories)
     const struct plan *plan;
     bool f32;

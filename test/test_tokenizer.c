@@ -60,7 +60,8 @@ static void check_file(const char *vocab, const char *tests) {
 }
 
 static void test_files(void) {
-    static const char *const names[] = {"gemma4", "gpt-2", "llama-bpe", "plamo2", "qwen2", "smollm"};
+    static const char *const names[] = {"gemma4", "gpt-2", "llama-bpe",
+                                        "plamo2", "qwen2", "smollm"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char vocab[64], tests[64];
         snprintf(vocab, sizeof vocab, "test/data/tokenizer/%s.raw.gguf", names[i]);
@@ -440,7 +441,8 @@ static void test_refusals(void) {
     check_refused(v, "tokenizer.ggml.model: expected a string");
     v = make_spm();
     build_str(&v->build, "tokenizer.ggml.model", "new");
-    check_refused(v, "tokenizer.ggml.model: 'new' is not known, only llama, gpt2, gemma4 and plamo2 are");
+    check_refused(
+        v, "tokenizer.ggml.model: 'new' is not known, only llama, gpt2, gemma4 and plamo2 are");
     v = make_bpe();
     build_str(&v->build, "tokenizer.ggml.pre", "new-one");
     check_refused(v, "tokenizer.ggml.pre: the pre-tokenizer 'new-one' is not known");

@@ -148,14 +148,25 @@ INLINE void gemv_rows(const struct matrix *w, int64_t row, int n_rows, const flo
     gemv_rows(w, row, n_rows, x, x_stride, n_tokens, y, y_stride, kernel_tokens, shape, subnormal, \
               name##_begin, name##_unit)
 
+/* clang makes megabytes of the kernels for several tokens, in minutes. */
+#if defined(__clang__)
+#define ONE_BY_ONE true
+#else
+#define ONE_BY_ONE false
+#endif
+
 /* Where the FMAs of several tokens take longer, a conversion costs nothing. */
 #define DEFINE_GEMV(name, shape, by_table)                                                      \
     void gemv_rows_##name(const struct matrix *w, int64_t row, int n_rows, const float *x,      \
                           size_t x_stride, int n_tokens, float *y, size_t y_stride) {           \
         if (w->n_rows < SIMD_ROWS) {                                                            \
             isa_avx512.gemv_any(w, row, n_rows, x, x_stride, n_tokens, y, y_stride);            \
-        } else if (n_tokens == 1) {                                                             \
-            CALL(1, false, shape, name);                                                        \
+        } else if (ONE_BY_ONE || n_tokens == 1) {                                               \
+            for (int t = 0; t < n_tokens; t++) {                                                \
+                gemv_rows(w, row, n_rows, x + (size_t)t * x_stride, 0, 1,                       \
+                          y + (size_t)t * y_stride, 0, 1, shape, false, name##_begin,           \
+                          name##_unit);                                                         \
+            }                                                                                   \
         } else if (n_tokens == 2) {                                                             \
             CALL(2, false, shape, name);                                                        \
         } else {                                                                                \

@@ -33,6 +33,8 @@ static const struct {
 static struct gguf gguf;
 static struct session session;
 
+static uint8_t *file; // what gguf was parsed from
+
 static void open_vocabulary(void) {
     static char bytes[256][8];
     const char *texts[3 + COUNT(words) + 256] = {"<unk>", "<s>", "</s>"};
@@ -55,7 +57,7 @@ static void open_vocabulary(void) {
     build_strs(&b, "tokenizer.ggml.tokens", n, texts);
     build_i32s(&b, "tokenizer.ggml.token_type", n, types);
     build_f32s(&b, "tokenizer.ggml.scores", n, scores);
-    uint8_t *file = build_file(&b, &size);
+    file = build_file(&b, &size);
     if (gguf_parse(&gguf, file, size, &err) != 0 ||
         !(session.tokenizer = tokenizer_open(&gguf, &err)) ||
         !(session.piece = malloc(tokenizer_piece_max(session.tokenizer) + 1))) {
@@ -147,5 +149,6 @@ int main(void) {
     free(session.piece);
     tokenizer_close(session.tokenizer);
     gguf_close(&gguf);
+    free(file);
     return test_done("test_thoughts");
 }

@@ -23,11 +23,10 @@ CFLAGS ?= $(OPT) -g
 ALL_CFLAGS = -std=gnu11 $(WARN) $(EXACT) $(CFLAGS) $(if $(ARCH),-march=$(ARCH)) -pthread $(EXTRA) -MMD -MP
 LDLIBS = -lm
 
-# Kernels in which every loop is unrolled: -O3 finds no more, and describing their variables for a
-# debugger takes gcc as long as all the rest.
-$(BUILD)/simd/avx512_rows.o: EXTRA += -O1 -g0
-$(BUILD)/simd/avx2.o $(BUILD)/simd/integers_avx2.o $(BUILD)/simd/integers_avx512vnni.o: \
-    EXTRA += -O2 -g0
+# Kernels in which every loop is unrolled: describing their variables for a debugger takes gcc as
+# long as the rest of the compilation.
+KERNELS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard simd/avx*.c simd/integers_*.c))
+$(KERNELS): EXTRA += -g0
 
 ifeq ($(CONFIG),asan)
 # Lines alone: where variables lie takes gcc ten times as long to find as all the rest.

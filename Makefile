@@ -11,6 +11,11 @@
 # V=1 shows the commands. Local overrides (CC, ARCH=native, WERROR=1) go on the command line or into local.mk.
 -include local.mk
 
+# As many jobs as there are processors, unless the command line says.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+endif
+
 CONFIG ?= release
 BUILD := build/$(CONFIG)
 PREFIX ?= /usr/local
@@ -24,9 +29,12 @@ ALL_CFLAGS = -std=gnu11 $(WARN) $(EXACT) $(CFLAGS) $(if $(ARCH),-march=$(ARCH)) 
 LDLIBS = -lm
 
 # Kernels in which every loop is unrolled: describing their variables for a debugger takes gcc as
-# long as the rest of the compilation.
-KERNELS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard simd/avx*.c simd/integers_*.c))
+# long as the rest of the compilation, and looking far back for what a load may read once more.
+KERNELS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard simd/*.c))
 $(KERNELS): EXTRA += -g0
+ifeq ($(findstring clang,$(shell $(CC) --version)),)
+$(KERNELS:$(BUILD)/simd/integers%=): EXTRA += --param=sccvn-max-alias-queries-per-access=50
+endif
 
 ifeq ($(CONFIG),asan)
 # Lines alone: where variables lie takes gcc ten times as long to find as all the rest.
@@ -54,7 +62,7 @@ LDFLAGS += -static
 endif
 
 # Everything but the two programs' mains.
-LIB := $(patsubst %.c,%,$(filter-out run.c quantize.c,$(wildcard *.c families/*.c steps/*.c simd/*.c)))
+LIB := $(patsubst %.c,%,$(filter-out run.c quantize.c,$(wildcard simd/*.c *.c families/*.c steps/*.c)))
 SOURCES := $(wildcard *.c cli/*.c families/*.c steps/*.c simd/*.c)
 LIB_OBJ := $(LIB:%=$(BUILD)/%.o)
 TESTS := $(patsubst test/%.c,%,$(wildcard test/test_*.c))

@@ -2,37 +2,35 @@
 #include "families.h"
 #include "parts.h"
 
-/* Hunyuan-A13B (2025, no arXiv number). Norms of queries and keys come after rope; one expert is
- * shared. */
+/* Attention whose queries and keys have norms, and those come after rope. */
+static value late_normed(value h, const struct heads *hd, struct turns t) {
+    struct qkv a = qkv(h, hd);
+    a.q = head_norm(rope(a.q, t), "attn_q_norm");
+    a.k = head_norm(rope(a.k, t), "attn_k_norm");
+    return product(attend(a.q, remember(a.k, a.v, 0), hd), "attn_output", h.n);
+}
+
+/* Hunyuan-A13B (2025, no arXiv number). Norms after rope; one expert is shared. */
 void hunyuan_moe(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
-        struct qkv a = qkv(norm(x, "attn_norm"), &hd);
-        a.q = head_norm(rope(a.q, t), "attn_q_norm");
-        a.k = head_norm(rope(a.k, t), "attn_k_norm");
-        value o = attend(a.q, remember(a.k, a.v, 0), &hd);
-        x = add(x, product(o, "attn_output", x.n));
+        x = add(x, late_normed(norm(x, "attn_norm"), &hd, t));
         x = add(x, deepseek_moe(norm(x, "ffn_norm"), MIXTRAL));
     }
     logits(head(x));
 }
 
-/* Hunyuan 0.5B to 7B (2025, no arXiv number). Queries and keys have norms, and those come after
- * rope. */
+/* Hunyuan 0.5B to 7B (2025, no arXiv number). Norms after rope. */
 void hunyuan_dense(struct plan *p) {
     rms(p);
     struct heads hd = read_heads(p);
     struct turns t = turns(p, read_rope(p, hd.dim_k), HALVES);
     value x = embed(p, "token_embd", p->n_embd, 1);
     for (int il = 0; layer(p, il); il++) {
-        struct qkv a = qkv(norm(x, "attn_norm"), &hd);
-        a.q = head_norm(rope(a.q, t), "attn_q_norm");
-        a.k = head_norm(rope(a.k, t), "attn_k_norm");
-        value o = attend(a.q, remember(a.k, a.v, 0), &hd);
-        x = add(x, product(o, "attn_output", x.n));
+        x = add(x, late_normed(norm(x, "attn_norm"), &hd, t));
         x = add(x, gated(norm(x, "ffn_norm"), SILU));
     }
     logits(head(x));

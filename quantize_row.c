@@ -390,6 +390,12 @@ static void k4_errors(const struct k4_weights *b, const float scale[N_SUB], cons
     memcpy(weighted, sum_w, sizeof sum_w);
 }
 
+/* y takes what is x's wherever the score is below the best. */
+static inline void keep_better(int n, const float *score, const float *best, const float *x,
+                               float *y) {
+    for (int j = 0; j < n; j++) y[j] = score[j] < best[j] ? x[j] : y[j];
+}
+
 /* Adds up the errors of the block's sub-blocks, of which sc and m are replaced by those of their
  * neighbours up to `reach` away that have the least score. */
 static void k4_search(const struct k4_weights *b, struct k4_block *block, int reach) {
@@ -401,6 +407,7 @@ static void k4_search(const struct k4_weights *b, struct k4_block *block, int re
     for (int k = 0; k < side * side; k++) {
         const int d_sc = k / side - reach, d_m = k % side - reach;
         float sc[N_SUB], m[N_SUB], scale[N_SUB], min[N_SUB], error[N_SUB], weighted[N_SUB];
+        float score[N_SUB];
         for (int j = 0; j < N_SUB; j++) {
             sc[j] = block->sc[j] + (float)d_sc;
             m[j] = block->m[j] + (float)d_m;
@@ -410,15 +417,12 @@ static void k4_search(const struct k4_weights *b, struct k4_block *block, int re
             min[j] = dmin * m[j];
         }
         k4_errors(b, scale, min, error, weighted);
-        for (int j = 0; j < N_SUB; j++) {
-            float score = weighted[j] + b->rms[j] * error[j];
-            bool better = score < best[j];
-            best[j] = better ? score : best[j];
-            best_sc[j] = better ? sc[j] : best_sc[j];
-            best_m[j] = better ? m[j] : best_m[j];
-            best_error[j] = better ? error[j] : best_error[j];
-            best_weighted[j] = better ? weighted[j] : best_weighted[j];
-        }
+        for (int j = 0; j < N_SUB; j++) score[j] = weighted[j] + b->rms[j] * error[j];
+        keep_better(N_SUB, score, best, sc, best_sc);
+        keep_better(N_SUB, score, best, m, best_m);
+        keep_better(N_SUB, score, best, error, best_error);
+        keep_better(N_SUB, score, best, weighted, best_weighted);
+        keep_better(N_SUB, score, best, score, best);
     }
     block->error = block->weighted = block->score = 0;
     for (int j = 0; j < N_SUB; j++) {
@@ -639,20 +643,17 @@ static void k6_search(const struct k6_weights *b, struct k6_block *block, int re
     float best_error[N_SUB6] = {0}, best_weighted[N_SUB6] = {0};
     for (int j = 0; j < N_SUB6; j++) best[j] = INFINITY;
     for (int k = -reach; k <= reach; k++) {
-        float sc[N_SUB6], scale[N_SUB6], error[N_SUB6], weighted[N_SUB6];
+        float sc[N_SUB6], scale[N_SUB6], error[N_SUB6], weighted[N_SUB6], score[N_SUB6];
         for (int j = 0; j < N_SUB6; j++) {
             sc[j] = smaller(larger(block->sc[j] + (float)k, -128), 127);
             scale[j] = d * sc[j];
         }
         k6_errors(b, scale, error, weighted);
-        for (int j = 0; j < N_SUB6; j++) {
-            float score = weighted[j] + b->mean[j] * error[j];
-            bool better = score < best[j];
-            best[j] = better ? score : best[j];
-            best_sc[j] = better ? sc[j] : best_sc[j];
-            best_error[j] = better ? error[j] : best_error[j];
-            best_weighted[j] = better ? weighted[j] : best_weighted[j];
-        }
+        for (int j = 0; j < N_SUB6; j++) score[j] = weighted[j] + b->mean[j] * error[j];
+        keep_better(N_SUB6, score, best, sc, best_sc);
+        keep_better(N_SUB6, score, best, error, best_error);
+        keep_better(N_SUB6, score, best, weighted, best_weighted);
+        keep_better(N_SUB6, score, best, score, best);
     }
     block->error = block->weighted = block->score = 0;
     for (int j = 0; j < N_SUB6; j++) {

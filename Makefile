@@ -4,7 +4,8 @@
 # make asan|tsan  the same tests under the sanitizers
 # make bench      kernels alone: time per type, instruction set and batch
 # make fuzz T=60  libFuzzer (clang), T seconds a target
-# make atlas      families/atlas.def and README's table of models, from the plans of the golden models
+# make atlas      families/atlas.def and README's table of models, from the plans of the golden models;
+#                 the functions that docs/ quotes
 # make coverage   lines of each file that the tests run (gcov)
 # make analyze    cppcheck, clang-tidy, gcc -fanalyzer
 # make install    PREFIX and DESTDIR are honoured
@@ -169,6 +170,7 @@ atlas: $(BUILD)/test/test_atlas
 	cp $(BUILD)/atlas.def families/atlas.def
 	$(MAKE) $(BUILD)/run
 	RUN=$(BUILD)/run test/test_readme.sh --write
+	test/test_docs.sh --write
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin

@@ -4,16 +4,20 @@
 # make asan|tsan  the same tests under the sanitizers
 # make bench      kernels alone: time per type, instruction set and batch
 # make fuzz T=60  libFuzzer (clang), T seconds a target
+# make static     ./run and ./quantize without shared libraries (not on macOS, which has no static libc)
 # make atlas      families/atlas.def and README's table of models, from the plans of the golden models;
 #                 the functions that docs/ quotes
 # make coverage   lines of each file that the tests run (gcov)
 # make analyze    cppcheck, clang-tidy, gcc -fanalyzer
 # make install    PREFIX and DESTDIR are honoured
-# V=1 shows the commands. Local overrides (CC, ARCH=native, WERROR=1) go on the command line or into local.mk.
+# make clean      removes what was built
+# make help       this list
+# V=1 shows the commands. CC, CFLAGS, LDFLAGS, ARCH=native, WERROR=1 go on the command line or into local.mk:
+# what was compiled or linked with others is built again.
 -include local.mk
 
-# As many jobs as there are processors, unless the command line says.
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+# As many jobs as there are processors, unless the command line or the make above this one says.
+ifeq ($(filter -j%,$(MAKEFLAGS))$(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 endif
 
@@ -69,31 +73,50 @@ LIB_OBJ := $(LIB:%=$(BUILD)/%.o)
 TESTS := $(patsubst test/%.c,%,$(wildcard test/test_*.c))
 FUZZERS := $(filter-out fuzz_main,$(patsubst test/%.c,%,$(wildcard test/fuzz_*.c)))
 
-.PHONY: all programs demo test asan tsan bench fuzz fuzz-run coverage analyze format atlas install clean
+.PHONY: all static programs demo test asan tsan bench fuzz fuzz-run coverage analyze format atlas \
+        install clean help FORCE
 all: run quantize
+
+static:
+	$(MAKE) LDFLAGS="$(LDFLAGS) -static" all
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 # "  cc  file" instead of the command, unless V=1 asks for it.
 ifeq ($(V),)
 SHOW = @echo "  $(1)  $@";
 endif
 
-run quantize: %: $(BUILD)/%
-	$(call SHOW,cp)cp $< $@
+# What was built last may be of another CONFIG, so that the time says nothing.
+run quantize: %: $(BUILD)/% FORCE
+	@cmp -s $< $@ || { echo "  cp  $@"; cp -f $< $@; }
+
+# How objects are made and how programs are linked. The files change when that does, and what was made
+# otherwise is made again. Warnings change no object; := leaves out what single targets add.
+COMPILED := $(shell $(CC) --version 2>&1 | head -n 1): $(CC) $(filter-out $(WARN),$(ALL_CFLAGS))
+LINKED := $(LDFLAGS) $(LDLIBS)
+print = printf '%s\n' '$(subst ','\'',$(1))'
+if_other = $(if $(shell $(call print,$(2)) | cmp -s - $(1) || echo other),FORCE)
+$(BUILD)/compiled: $(call if_other,$(BUILD)/compiled,$(COMPILED)) | $(BUILD)/test
+	@$(call print,$(COMPILED)) >$@
+$(BUILD)/linked: $(call if_other,$(BUILD)/linked,$(LINKED)) | $(BUILD)/test
+	@$(call print,$(LINKED)) >$@
 
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/*.c))
 $(BUILD)/run $(BUILD)/test/fuzz_options $(BUILD)/test/test_options $(BUILD)/test/test_thoughts: $(CLI_OBJ)
 $(BUILD)/quantize: $(BUILD)/cli/print.o
-$(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ)
-	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+$(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ) $(BUILD)/linked
+	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) -o $@ $(LDLIBS)
 
-$(BUILD)/test/%.o: test/%.c Makefile | $(BUILD)/test
+$(BUILD)/test/%.o: test/%.c Makefile $(BUILD)/compiled | $(BUILD)/test
 	$(call SHOW,cc)$(CC) $(ALL_CFLAGS) -I. -c $< -o $@
 
-$(BUILD)/%.o: %.c Makefile | $(BUILD)/test
+$(BUILD)/%.o: %.c Makefile $(BUILD)/compiled | $(BUILD)/test
 	$(call SHOW,cc)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
-$(BUILD)/test/%: $(BUILD)/test/%.o $(LIB_OBJ)
-	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+$(BUILD)/test/%: $(BUILD)/test/%.o $(LIB_OBJ) $(BUILD)/linked
+	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) -o $@ $(LDLIBS)
 
 # fuzz_main.c runs a target over files; libFuzzer brings its own main.
 ifeq ($(CONFIG),fuzz)
@@ -103,7 +126,7 @@ $(FUZZERS:%=$(BUILD)/test/%): $(BUILD)/test/fuzz_main.o
 endif
 
 # Preloaded by test_faults and test_state.sh, into the programs as they are.
-$(BUILD)/test/%.so: test/%.c Makefile | $(BUILD)/test
+$(BUILD)/test/%.so: test/%.c Makefile $(BUILD)/compiled | $(BUILD)/test
 	$(call SHOW,ld)$(CC) -std=gnu11 $(WARN) $(OPT) -g -shared -fPIC $< -o $@
 
 $(BUILD)/test:

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/help.h"
 #include "cli/modes.h"
 #include "cli/template.h"
 #include "fpstate.h"
@@ -52,7 +53,7 @@ int main(int argc, char **argv) {
     struct session s = {.o = &o, .stop = &stop, .start = now()};
     if (options_parse(&o, argc, argv, &s.err) < 0) return USAGE("%s", s.err.text);
     if (o.help) {
-        fputs(options_help, stdout);
+        print_help(stdout, o.help_all);
         return flush();
     }
     if (o.version) {
@@ -66,9 +67,10 @@ int main(int argc, char **argv) {
         return listed;
     }
     if (!o.model) {
-        fputs(options_help, stderr);
+        print_help(stderr, false);
         return EXIT_USAGE;
     }
+    say_ignored(&o);
     set_signals();
     int status = run_mode(&s);
     if (stop) status = FAIL("interrupted");

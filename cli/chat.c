@@ -577,7 +577,7 @@ static int choose_template(struct chat *c) {
 static int open_chat(struct chat *c) {
     struct session *s = c->s;
     const struct options *o = s->o;
-    if (o->ids || o->logits) return USAGE("--ids and --logits have no place in --chat");
+    if (prompt_is_ids(o) || o->logits) return USAGE("--ids and --logits have no place in --chat");
     int status = open_model(s);
     if (status == 0) status = open_tokenizer(s);
     if (status == 0) status = conversation_open(&c->conversation);
@@ -587,8 +587,13 @@ static int open_chat(struct chat *c) {
     if (status == 0) sampling = chat_sampling(s);
     if (status == 0) status = open_sampler(s, &sampling);
     if (status == 0 && o->system) {
-        struct text text = {o->system, strlen(o->system)};
-        status = conversation_set_system(&c->conversation, text);
+        char *text = NULL;
+        size_t len;
+        status = option_text(s, o->system, &text, &len);
+        if (status == 0) {
+            status = conversation_set_system(&c->conversation, (struct text){text, len});
+        }
+        free(text);
     }
     c->n_gen = options_given(o, "-n") ? o->n_gen : -1;
     s->load_s = now() - s->start;
@@ -600,13 +605,11 @@ static int answer_once(struct chat *c) {
     struct session *s = c->s;
     char *text = NULL;
     size_t len = 0;
-    int status = s->o->prompt ? 0 : read_file(s, s->o->prompt_file, &text, &len);
-    struct gguf_str asked = {s->o->prompt, s->o->prompt ? strlen(s->o->prompt) : 0};
-    if (!s->o->prompt) asked = as_typed(s, (struct gguf_str){text ? text : "", len});
-    struct text question = {asked.data, asked.len};
-    if (status == 0) {
-        status = add_question(c, question);
-    }
+    int status = s->o->prompt ? option_text(s, s->o->prompt, &text, &len)
+                              : read_file(s, s->o->prompt_file, &text, &len);
+    struct gguf_str asked = {text ? text : "", len};
+    if (!s->o->prompt) asked = as_typed(s, asked);
+    if (status == 0) status = add_question(c, (struct text){asked.data, asked.len});
     free(text);
     if (status == 0) status = answer(c);
     if (status == 0 && !s->o->quiet) print_stats(s);

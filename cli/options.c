@@ -2,129 +2,106 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char options_help[] =
-    "usage: ./run MODEL.gguf [options]\n"
-    "\n"
-    "prompt     -p TEXT | -f FILE | --ids \"1 5 7\"   (without one: standard input, if it is "
-    "piped)\n"
-    "           --keep-newline   of a prompt from a file or a pipe, whose last one is left out\n"
-    "length     -n N     tokens to generate (128; 0: only read the prompt; -1: until the end)\n"
-    "           -c N     context (the model's, as far as memory allows)\n"
-    "sampling   --temp T (0: the likeliest token, the default)  -s SEED\n"
-    "           --top-k K  --top-p P  --min-p P  --repeat-penalty R\n"
-    "speed      -t N     threads (usable physical cores)    -b N  prompt tokens at a time (256)\n"
-    "           --isa NAME   portable, avx2, avx512, neon (the best this CPU has)\n"
-    "arithmetic --reference  dequantize each tensor to float32, then multiply: the same bits, "
-    "slowly\n"
-    "           --verify     run both ways, compare every logit, exit 1 if one differs\n"
-    "           --kv f16|f32     key/value cache (f16)\n"
-    "           --act 32|16|8    activations as float32 (exact), or as integers: faster\n"
-    "           --ignore-key NAME    run although nobody knows what this key of the file means\n"
-    "output     --logits FILE    float32 logits, a row after every token of prompt and text\n"
-    "           --json           statistics as one JSON line    -q  the text alone\n"
-    "instead    --chat           a conversation, with -p one question [--system TEXT]\n"
-    "                            [--think on|off] [--template NAME|list]\n"
-    "                            [--template-file FILE] [--date DATE] [--allow-special]\n"
-    "           --render FILE    the prompt that a conversation in JSON becomes (--tokens: its "
-    "ids)\n"
-    "           --tokens         print the prompt's token ids\n"
-    "           --info           say what the file is, what it needs, whether it runs\n"
-    "           --plan           the steps that the model is made of\n"
-    "           --perplexity FILE    how well the model predicts a text\n"
-    "           --bench          speed [-p N prompt tokens] [-n N generated] [-r N repetitions]\n"
-    "           --families       the models that run: a table    --help  --version\n"
-    "\n"
-    "Text goes to standard output, everything else to standard error. Exit status: 0 done, 1 the\n"
-    "run failed, 2 wrong usage.\n";
+/* ---- names ----------------------------------------------------------------------------------- */
 
-/* ---- the table ------------------------------------------------------------------------------- */
+/* Calls `visit` with every name of the option until it returns true; whether it did. */
+static bool any_name(const struct option *option,
+                     bool (*visit)(void *to, const char *name, size_t len), void *to) {
+    if (visit(to, option->name, strlen(option->name))) return true;
+    for (const char *p = option->synonyms; *p; p += strspn(p, " ")) {
+        size_t len = strcspn(p, " ");
+        if (visit(to, p, len)) return true;
+        p += len;
+    }
+    return false;
+}
 
-/* How an option reads its value. All but the first take the next argument. */
-enum kind {
-    FLAG,   // bool: set
-    TEXT,   // const char *: as it stands
-    TEXTS,  // struct option_texts: one more
-    COUNT,  // int from min to max
-    NUMBER, // float from min to max
-    SEED,   // uint64_t
-    KV,     // bool: whether it is f32
-    ACT,    // int: bits of activations that become integers, 0 for 32
-    ISA,    // const struct isa *
-    THINK,  // enum think
-};
-
-struct option {
+struct wanted {
     const char *name;
-    enum kind kind;
-    size_t at; // the member of struct options that it sets
-    double min, max;
-    const char *expects; // in messages
+    size_t len;
 };
 
-/* The place of a member; another type than the kind's does not compile. */
-#define AT(type, member) \
-    _Generic(((struct options *)0)->member, type : offsetof(struct options, member))
+static bool is_wanted(void *to, const char *name, size_t len) {
+    const struct wanted *w = to;
+    return w->len == len && memcmp(w->name, name, len) == 0;
+}
 
-static const struct option table[] = {
-    {"--help", FLAG, AT(bool, help), 0, 0, NULL},
-    {"-h", FLAG, AT(bool, help), 0, 0, NULL},
-    {"--families", FLAG, AT(bool, families), 0, 0, NULL},
-    {"--version", FLAG, AT(bool, version), 0, 0, NULL},
-    {"--reference", FLAG, AT(bool, reference), 0, 0, NULL},
-    {"--verify", FLAG, AT(bool, verify), 0, 0, NULL},
-    {"--tokens", FLAG, AT(bool, tokens), 0, 0, NULL},
-    {"--info", FLAG, AT(bool, info), 0, 0, NULL},
-    {"--plan", FLAG, AT(bool, plan), 0, 0, NULL},
-    {"--bench", FLAG, AT(bool, bench), 0, 0, NULL},
-    {"--chat", FLAG, AT(bool, chat), 0, 0, NULL},
-    {"--json", FLAG, AT(bool, json), 0, 0, NULL},
-    {"-q", FLAG, AT(bool, quiet), 0, 0, NULL},
-    {"-p", TEXT, AT(const char *, prompt), 0, 0, NULL},
-    {"-f", TEXT, AT(const char *, prompt_file), 0, 0, NULL},
-    {"--ids", TEXT, AT(const char *, ids), 0, 0, NULL},
-    {"--logits", TEXT, AT(const char *, logits), 0, 0, NULL},
-    {"--perplexity", TEXT, AT(const char *, perplexity), 0, 0, NULL},
-    {"--render", TEXT, AT(const char *, render), 0, 0, NULL},
-    {"--template-file", TEXT, AT(const char *, template_file), 0, 0, NULL},
-    {"--date", TEXT, AT(const char *, date), 0, 0, NULL},
-    {"--allow-special", FLAG, AT(bool, allow_special), 0, 0, NULL},
-    {"--keep-newline", FLAG, AT(bool, keep_newline), 0, 0, NULL},
-    {"--system", TEXT, AT(const char *, system), 0, 0, NULL},
-    {"--template", TEXT, AT(const char *, chat_template), 0, 0, NULL},
-    {"--think", THINK, AT(enum think, think), 0, 0, "on or off"},
-    {"--ignore-key", TEXTS, AT(struct option_texts, ignored_keys), 0, 0, "at most 32 of these"},
-    {"-r", COUNT, AT(int, n_reps), 1, OPTIONS_MOST, "a whole number from 1 on"},
-    {"-n", COUNT, AT(int, n_gen), -1, OPTIONS_MOST, "a whole number from -1 on"},
-    {"-c", COUNT, AT(int, n_ctx), 1, OPTIONS_MOST, "a whole number from 1 on"},
-    {"-t", COUNT, AT(int, n_threads), 1, 1024, "1 to 1024"},
-    {"-b", COUNT, AT(int, n_batch), 1, 65536, "1 to 65536"},
-    {"--top-k", COUNT, AT(int, sampling.top_k), 0, OPTIONS_MOST, "a whole number from 0 on"},
-    {"--temp", NUMBER, AT(float, sampling.temp), 0, 1e6, "a number from 0 on"},
-    {"--top-p", NUMBER, AT(float, sampling.top_p), 0, 1, "a number from 0 to 1"},
-    {"--min-p", NUMBER, AT(float, sampling.min_p), 0, 1, "a number from 0 to 1"},
-    {"--repeat-penalty", NUMBER, AT(float, sampling.repeat_penalty), 1e-3, 1e3, "0.001 to 1000"},
-    {"-s", SEED, AT(uint64_t, sampling.seed), 0, 0, "a whole number from 0 on"},
-    {"--kv", KV, AT(bool, kv_f32), 0, 0, "f16 or f32"},
-    {"--act", ACT, AT(int, act), 0, 0, "32, 16 or 8"},
-    {"--isa", ISA, AT(const struct isa *, isa), 0, 0, "an instruction set of this build and CPU"},
-};
-#define N_OPTIONS (sizeof table / sizeof table[0])
-
-_Static_assert(N_OPTIONS <= 64, "struct options has one bit for each in `given`");
-
-static const struct option *find_option(const char *name) {
-    for (size_t i = 0; i < N_OPTIONS; i++) {
-        if (strcmp(name, table[i].name) == 0) return &table[i];
+static const struct option *find_option(const char *name, size_t len) {
+    struct wanted wanted = {name, len};
+    for (size_t i = 0; i < n_options; i++) {
+        if (any_name(&option_table[i], is_wanted, &wanted)) return &option_table[i];
     }
     return NULL;
 }
 
-static uint64_t bit_of(const struct option *option) {
-    return (uint64_t)1 << (option - table);
+enum { LONGEST_NAME = 40 }; // of those that are compared
+
+/* How many letters have to be put in, left out, replaced or swapped with their neighbour to make b
+ * of a (Damerau's distance, optimal string alignment). */
+static size_t distance(const char *a, size_t n_a, const char *b, size_t n_b) {
+    size_t d[LONGEST_NAME + 1][LONGEST_NAME + 1];
+    for (size_t i = 0; i <= n_a; i++) d[i][0] = i;
+    for (size_t k = 0; k <= n_b; k++) d[0][k] = k;
+    for (size_t i = 1; i <= n_a; i++) {
+        for (size_t k = 1; k <= n_b; k++) {
+            size_t least = d[i - 1][k - 1] + (a[i - 1] != b[k - 1]);
+            if (d[i - 1][k] + 1 < least) least = d[i - 1][k] + 1;
+            if (d[i][k - 1] + 1 < least) least = d[i][k - 1] + 1;
+            bool swapped = i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1];
+            if (swapped && d[i - 2][k - 2] + 1 < least) least = d[i - 2][k - 2] + 1;
+            d[i][k] = least;
+        }
+    }
+    return d[n_a][n_b];
+}
+
+/* A name without the dashes before it, in small letters, with - for _. */
+struct plain {
+    char text[LONGEST_NAME];
+    size_t len;
+};
+
+static struct plain plain_name(const char *name, size_t len) {
+    struct plain p = {.len = 0};
+    size_t i = 0;
+    while (i < len && name[i] == '-') i++;
+    for (; i < len && p.len < LONGEST_NAME; i++) {
+        char c = name[i];
+        p.text[p.len++] = c == '_' ? '-' : c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    }
+    return p;
+}
+
+struct nearest {
+    struct plain typed;
+    const char *name;
+    size_t len, distance; // of the nearest so far
+};
+
+static bool is_nearer(void *to, const char *name, size_t len) {
+    struct nearest *n = to;
+    struct plain p = plain_name(name, len);
+    size_t d = distance(n->typed.text, n->typed.len, p.text, p.len);
+    bool begins = n->typed.len >= 3 && p.len > n->typed.len &&
+                  memcmp(p.text, n->typed.text, n->typed.len) == 0;
+    if (begins && d > 1) d = 1;
+    if (d < n->distance) *n = (struct nearest){n->typed, name, len, d};
+    return false;
+}
+
+/* The option that somebody may have meant, if one of four letters is wrong at most: a message's end
+ * in `text`. */
+static void suggest(const char *name, size_t len, char *text, size_t room) {
+    struct nearest n = {.typed = plain_name(name, len)};
+    n.distance = n.typed.len / 4 + 1 + (n.typed.len > 2);
+    if (n.typed.len < 3) n.distance = 1;
+    for (size_t i = 0; i < n_options; i++) any_name(&option_table[i], is_nearer, &n);
+    *text = '\0';
+    if (n.name) snprintf(text, room, ": did you mean %.*s?", (int)n.len, n.name);
 }
 
 const char *how_computed(const struct options *o) {
@@ -132,9 +109,13 @@ const char *how_computed(const struct options *o) {
 }
 
 bool options_given(const struct options *o, const char *name) {
-    const struct option *option = find_option(name);
+    const struct option *option = find_option(name, strlen(name));
     assert(option);
-    return (o->given & bit_of(option)) != 0;
+    return o->given[option - option_table] != NULL;
+}
+
+const char *options_typed(const struct options *o, size_t i) {
+    return o->given[i];
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -176,8 +157,13 @@ static bool set_option(struct options *o, const struct option *option, const cha
     case NUMBER:
         return parse_float(value, option->min, option->max, to);
     case SEED:
-        if (!parse_long(value, 0, INT64_MAX, &n)) return false;
-        *(uint64_t *)to = (uint64_t)n;
+        if (!parse_long(value, -1, INT64_MAX, &n)) return false;
+        *(uint64_t *)to = n < 0 ? 0 : (uint64_t)n;
+        o->seeded = n >= 0;
+        return true;
+    case THREADS:
+        if (!parse_long(value, -1, (long long)option->max, &n) || n == 0) return false;
+        *(int *)to = n < 0 ? 0 : (int)n;
         return true;
     case KV:
         *(bool *)to = strcmp(value, "f32") == 0;
@@ -189,21 +175,26 @@ static bool set_option(struct options *o, const struct option *option, const cha
         *(int *)to = strcmp(value, "16") == 0 ? 16 : strcmp(value, "8") == 0 ? 8 : 0;
         return *(int *)to || strcmp(value, "32") == 0;
     case ISA: {
-        const struct isa *isa = isa_find(value);
+        const struct isa *isa = strcmp(value, "auto") == 0 ? isa_best() : isa_find(value);
         *(const struct isa **)to = isa;
         return isa && isa->usable();
     }
+    case HELP:
+        ((bool *)to)[0] = true;
+        ((bool *)to)[1] = strcmp(value, "all") == 0;
+        return *value == '\0' || ((bool *)to)[1];
+    case MODEL:
+    case IGNORED:
+    case IGNORED_FLAG:
+    case IGNORED_SWITCH:
+        return true;
     }
     return false;
 }
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
-/* An argument that is no option names the model. */
 static int take_model(struct options *o, const char *name, struct error *err) {
-    if (name[0] == '-' && name[1]) {
-        return error_set(err, KQ_BAD_ARGUMENT, "%s is not an option (see --help)", name);
-    }
     if (o->model) {
         return error_set(err, KQ_BAD_ARGUMENT,
                          "one model at a time: \"%s\" or \"%s\"? (see --help)", o->model, name);
@@ -212,9 +203,71 @@ static int take_model(struct options *o, const char *name, struct error *err) {
     return 0;
 }
 
+/* What does not begin with a dash names the model; a dash alone is the prompt on standard input. */
+static int take_other(struct options *o, const char *name, struct error *err) {
+    if (strcmp(name, "-") == 0) {
+        const struct option *file = find_option("-f", 2);
+        o->given[file - option_table] = name;
+        o->prompt_file = name;
+        return 0;
+    }
+    if (name[0] == '-') {
+        char meant[80];
+        size_t len = strcspn(name, "=");
+        suggest(name, len, meant, sizeof meant);
+        return error_set(err, KQ_BAD_ARGUMENT, "%.*s is not an option%s (see --help)", (int)len,
+                         name, meant);
+    }
+    return take_model(o, name, err);
+}
+
+/* Whether the value of an option that may stand alone is one of its own. */
+static bool is_own_value(enum option_kind kind, const char *value) {
+    static const char *const switches[] = {"on", "off", "auto", "0", "1"};
+    if (kind == HELP) return strcmp(value, "all") == 0;
+    for (size_t i = 0; kind == IGNORED_SWITCH && i < sizeof switches / sizeof *switches; i++) {
+        if (strcmp(value, switches[i]) == 0) return true;
+    }
+    return false;
+}
+
+static bool needs_value(enum option_kind kind) {
+    return kind != FLAG && kind != HELP && kind != IGNORED_FLAG && kind != IGNORED_SWITCH;
+}
+
+/* Takes argv[*i], with its value, if it is an option; *i is the last argument that was taken. */
+static int take_argument(struct options *o, int argc, char **argv, int *i, struct error *err) {
+    const char *name = argv[*i], *value = NULL;
+    size_t len = strlen(name), before = strcspn(name, "=");
+    const struct option *option = find_option(name, len);
+    if (!option && before < len && (option = find_option(name, before)) != NULL) {
+        value = name + before + 1;
+        len = before;
+    }
+    if (!option) return take_other(o, name, err);
+    enum option_kind kind = option->kind;
+    if (value && (kind == FLAG || kind == IGNORED_FLAG)) {
+        return error_set(err, KQ_BAD_ARGUMENT, "%.*s takes no value (see --help)", (int)len, name);
+    }
+    if (!value && *i + 1 < argc && (needs_value(kind) || is_own_value(kind, argv[*i + 1]))) {
+        value = argv[++*i];
+    }
+    if (!value && needs_value(kind)) {
+        return error_set(err, KQ_BAD_ARGUMENT, "%.*s needs a value (see --help)", (int)len, name);
+    }
+    if (kind == MODEL && take_model(o, value, err) < 0) return -1;
+    if (!set_option(o, option, value ? value : "")) {
+        return error_set(err, KQ_BAD_ARGUMENT, "%.*s: expected %s, found \"%s\"", (int)len, name,
+                         option->expects, value ? value : "");
+    }
+    o->given[option - option_table] = name;
+    return 0;
+}
+
 /* Refuses options that are right by themselves but not together. */
 static int check_together(const struct options *o, struct error *err) {
-    if ((o->prompt != NULL) + (o->prompt_file != NULL) + (o->ids != NULL) > 1) {
+    bool file = o->prompt_file != NULL, ids_file = o->ids_file != NULL;
+    if ((o->prompt != NULL) + file + (o->ids != NULL) + ids_file > 1) {
         return error_set(err, KQ_BAD_ARGUMENT, "-p, -f and --ids exclude each other");
     }
     if (o->reference && o->verify) {
@@ -232,22 +285,7 @@ int options_parse(struct options *o, int argc, char **argv, struct error *err) {
     *o = (struct options){.n_gen = 128, .n_batch = 256, .n_reps = 5, .isa = isa_best()};
     o->sampling = (struct sampler_params){.repeat_penalty = 1, .repeat_last_n = 64, .top_p = 1};
     for (int i = 1; i < argc && !o->help && !o->version && !o->families; i++) {
-        const char *name = argv[i];
-        const struct option *option = find_option(name);
-        if (!option) {
-            if (take_model(o, name, err) < 0) return -1;
-            continue;
-        }
-        bool alone = option->kind == FLAG;
-        if (!alone && i + 1 == argc) {
-            return error_set(err, KQ_BAD_ARGUMENT, "%s needs a value (see --help)", name);
-        }
-        const char *value = alone ? "" : argv[++i];
-        if (!set_option(o, option, value)) {
-            return error_set(err, KQ_BAD_ARGUMENT, "%s: expected %s, found \"%s\"", name,
-                             option->expects, value);
-        }
-        o->given |= bit_of(option);
+        if (take_argument(o, argc, argv, &i, err) < 0) return -1;
     }
     return o->help || o->version || o->families || !o->model ? 0 : check_together(o, err);
 }

@@ -124,7 +124,8 @@ int run_perplexity(struct session *s) {
     if (status == 0) status = open_tokenizer(s);
     if (status) return status;
     int n_train = s->model.n_ctx_train;
-    int n_ctx = s->o->n_ctx ? s->o->n_ctx : n_train < 512 ? n_train : 512;
+    bool own = options_given(s->o, "-c") || n_train < 512; // -c 0: the model's
+    int n_ctx = s->o->n_ctx ? s->o->n_ctx : own ? n_train : 512;
     status = open_transformer(s, n_ctx);
     if (status) return status;
     if (s->n_ctx < 3) return USAGE("-c: half of %d tokens leaves none to score", s->n_ctx);

@@ -43,27 +43,32 @@ int read_file(struct session *s, const char *path, char **text, size_t *len) {
 
 /* ---- the prompt ------------------------------------------------------------------------------ */
 
-int parse_ids(const char *text, int n_vocab, struct token_list *ids, struct error *err) {
-    for (const char *p = text; *p;) {
-        char *end;
-        if (strchr(" ,\t\n", *p)) {
-            p++;
+int parse_ids(const char *name, struct gguf_str text, int n_vocab, struct token_list *ids,
+              struct error *err) {
+    for (size_t i = 0; i < text.len;) {
+        const char *p = text.data + i;
+        char *end, word[32] = ""; // none of a token's has as many digits
+        if (strchr(" ,\t\r\n", *p) && *p) {
+            i++;
             continue;
         }
+        for (size_t n = 0; i + n < text.len && n + 1 < sizeof word; n++) word[n] = p[n];
         errno = 0;
-        long long id = strtoll(p, &end, 10);
-        if (end == p) {
-            return error_set(err, KQ_BAD_ARGUMENT, "--ids: expected numbers, found \"%.20s\"", p);
+        long long id = strtoll(word, &end, 10);
+        if (end == word) {
+            return error_set(err, KQ_BAD_ARGUMENT, "%s: expected numbers, found \"%.20s\"", name,
+                             word);
         }
+        if (end == word + sizeof word - 1) errno = ERANGE; // there may be more of it
         if (errno || id < 0 || id >= n_vocab) {
-            return error_set(err, KQ_BAD_ARGUMENT, "--ids: %.*s is not a token, expected 0 to %d",
-                             (int)(end - p), p, n_vocab - 1);
+            return error_set(err, KQ_BAD_ARGUMENT, "%s: %.*s is not a token, expected 0 to %d",
+                             name, (int)(end - word), word, n_vocab - 1);
         }
         if (array_reserve(&ids->ids, &ids->capacity, ids->n + 1, sizeof *ids->ids) != 0) {
             return error_set(err, KQ_NO_MEMORY, "out of memory for the prompt");
         }
         ids->ids[ids->n++] = (int32_t)id;
-        p = end;
+        i += (size_t)(end - word);
     }
     return 0;
 }
@@ -78,6 +83,43 @@ struct gguf_str as_typed(const struct session *s, struct gguf_str text) {
     text.len--;
     if (text.len > 0 && text.data[text.len - 1] == '\r') text.len--;
     return text;
+}
+
+void unescape(char *text, size_t *len) {
+    static const char names[] = "ntr\\\"'", means[] = "\n\t\r\\\"'";
+    size_t n = 0;
+    for (size_t i = 0; i < *len; i++) {
+        const char *named = i + 1 < *len && text[i] == '\\' ? strchr(names, text[i + 1]) : NULL;
+        char digits[3] = "", *end = digits;
+        if (i + 3 < *len && text[i] == '\\' && text[i + 1] == 'x') {
+            memcpy(digits, text + i + 2, 2);
+            // strtol would take signs and blanks, too
+            if (strspn(digits, "0123456789abcdefABCDEF") == 2) end = digits + 2;
+        }
+        if (end > digits) {
+            text[n++] = (char)strtol(digits, NULL, 16);
+            i += 3;
+        } else if (named && *named) {
+            text[n++] = means[named - names];
+            i++;
+        } else {
+            text[n++] = text[i];
+        }
+    }
+    *len = n;
+}
+
+int option_text(const struct session *s, const char *given, char **text, size_t *len) {
+    *len = strlen(given);
+    *text = malloc(*len + 1);
+    if (!*text) return FAIL("out of memory for a text of %zu bytes", *len);
+    memcpy(*text, given, *len + 1);
+    if (s->o->escapes) unescape(*text, len);
+    return 0;
+}
+
+bool prompt_is_ids(const struct options *o) {
+    return o->ids || o->ids_file;
 }
 
 /* BOS twice: mostly once because the vocabulary says so, and once more in the text. */
@@ -95,29 +137,42 @@ void say_lost(const struct token_list *tokens) {
         tokens->n_lost > 1 ? "s" : "");
 }
 
+/* --ids or --ids-file. */
+static int read_ids(struct session *s) {
+    const struct options *o = s->o;
+    const char *name = o->ids ? "--ids" : o->ids_file;
+    char *text = NULL;
+    size_t len = 0;
+    int status = o->ids ? 0 : read_file(s, o->ids_file, &text, &len);
+    struct gguf_str ids = {o->ids ? o->ids : text ? text : "", o->ids ? strlen(o->ids) : len};
+    if (status == 0 && parse_ids(name, ids, s->model.n_vocab, &s->tokens, &s->err) < 0) {
+        failed(s, NULL);
+        bool usage = o->ids && s->err.status == KQ_BAD_ARGUMENT;
+        status = usage ? EXIT_USAGE : EXIT_FAILED;
+    }
+    free(text);
+    if (status == 0) warn_of_bos(s);
+    return status;
+}
+
 int read_prompt(struct session *s) {
     const struct options *o = s->o;
     char *text = NULL;
     size_t len = 0;
     int status = 0;
-    if (o->ids) {
-        if (parse_ids(o->ids, s->model.n_vocab, &s->tokens, &s->err) < 0) {
-            failed(s, NULL);
-            return s->err.status == KQ_BAD_ARGUMENT ? EXIT_USAGE : EXIT_FAILED;
-        }
-        warn_of_bos(s);
-        return 0;
-    }
-    if (o->prompt_file) {
+    if (prompt_is_ids(o)) return read_ids(s);
+    if (o->prompt) {
+        status = option_text(s, o->prompt, &text, &len);
+    } else if (o->prompt_file) {
         status = read_file(s, o->prompt_file, &text, &len);
-    } else if (!o->prompt) {
+    } else {
         if (isatty(STDIN_FILENO)) return USAGE("no prompt: give -p, -f or --ids, or pipe one in");
         status = read_all(s, stdin, "standard input", &text, &len);
     }
-    struct gguf_str from = {o->prompt, o->prompt ? strlen(o->prompt) : 0};
-    if (!o->prompt && status == 0) from = as_typed(s, (struct gguf_str){text ? text : "", len});
-    if (status == 0 &&
-        tokenizer_encode(s->tokenizer, from.data, from.len, true, true, &s->tokens, &s->err) < 0) {
+    struct gguf_str from = {text ? text : "", len};
+    if (!o->prompt && status == 0) from = as_typed(s, from);
+    if (status == 0 && tokenizer_encode(s->tokenizer, from.data, from.len, !o->no_bos,
+                                        !o->no_special, &s->tokens, &s->err) < 0) {
         status = failed(s, NULL);
     }
     if (status == 0) warn_of_bos(s);

@@ -8,6 +8,7 @@
 
 #include "../hash.h"
 #include "memory.h"
+#include "prompt.h"
 
 /* ---- failures and interruptions -------------------------------------------------------------- */
 
@@ -78,7 +79,7 @@ static void say_notes(const struct session *s) {
 
 int open_tokenizer(struct session *s) {
     if (try_tokenizer(s, &s->err) < 0) {
-        if (!s->o->ids || s->err.status != KQ_UNSUPPORTED) return failed(s, s->o->model);
+        if (!prompt_is_ids(s->o) || s->err.status != KQ_UNSUPPORTED) return failed(s, s->o->model);
         say("%s: no text is printed", s->err.text);
         s->err.status = KQ_OK;
         return 0;
@@ -101,7 +102,7 @@ int default_context(struct session *s) {
     s->n_ctx_asked = s->model.n_ctx_train;
     int n_train = s->n_ctx_asked < OPTIONS_MOST ? s->n_ctx_asked : OPTIONS_MOST;
     size_t quarter = free_memory() / 4;
-    if (s->o->n_ctx || context_fits(s, n_train, quarter)) return n_train;
+    if (options_given(s->o, "-c") || context_fits(s, n_train, quarter)) return n_train;
     int fits = 1, too_many = n_train / STEP + 1; // in steps
     while (too_many - fits > 1) {
         int middle = fits + (too_many - fits) / 2;
@@ -163,7 +164,7 @@ const char *more_context(const struct session *s) {
 
 int open_sampler(struct session *s, const struct sampler_params *params) {
     struct sampler_params p = *params;
-    if (!options_given(s->o, "-s") && p.temp > 0) { // random; the statistics repeat it
+    if (!s->o->seeded && p.temp > 0) { // random; the statistics repeat it
         struct timespec t;
         clock_gettime(CLOCK_REALTIME, &t);
         p.seed = (fnv1a(FNV_START, &t, sizeof t) ^ (uint64_t)getpid()) % 4294967296u;

@@ -76,7 +76,7 @@ static int close_logits_file(struct session *s, int status) {
 /* A model without a tokenizer runs, too, if the prompt is ids. */
 static int open_text(struct session *s) {
     int status = open_model(s);
-    if (status == 0 && !(s->o->ids && !gguf_find(&s->gguf, "tokenizer.ggml.model"))) {
+    if (status == 0 && !(prompt_is_ids(s->o) && !gguf_find(&s->gguf, "tokenizer.ggml.model"))) {
         status = open_tokenizer(s);
     }
     if (status == 0) status = read_prompt(s);

@@ -18,8 +18,8 @@ static void check(bool holds, const char *what) {
 /* Whatever was accepted is within its limits. */
 static void check_options(const struct options *o) {
     check(o->n_gen >= -1 && o->n_gen <= OPTIONS_MOST, "-n");
-    check(o->n_ctx >= (options_given(o, "-c") ? 1 : 0) && o->n_ctx <= OPTIONS_MOST, "-c");
-    check(o->n_threads >= (options_given(o, "-t") ? 1 : 0) && o->n_threads <= 1024, "-t");
+    check(o->n_ctx >= 0 && o->n_ctx <= OPTIONS_MOST, "-c");
+    check(o->n_threads >= 0 && o->n_threads <= 1024, "-t");
     check(o->n_batch >= 1 && o->n_batch <= 65536, "-b");
     check(o->n_reps >= 1, "-r");
     check(o->sampling.temp >= 0 && o->sampling.temp <= 1e6f, "--temp");
@@ -40,7 +40,8 @@ static void check_id_list(const char *text) {
     enum { N_VOCAB = 512 };
     struct token_list ids = {0};
     struct error err = {0};
-    if (parse_ids(text, N_VOCAB, &ids, &err) < 0) check_error(&err);
+    if (parse_ids("--ids", (struct gguf_str){text, strlen(text)}, N_VOCAB, &ids, &err) < 0)
+        check_error(&err);
     for (size_t i = 0; i < ids.n; i++) check(ids.ids[i] >= 0 && ids.ids[i] < N_VOCAB, "--ids");
     token_list_free(&ids);
 }

@@ -21,6 +21,12 @@ run 0 --help
 is "--help goes to standard output" 0 "$(bytes "$tmp/err")"
 says "--help" "--perplexity FILE" out
 run 0 -h
+check "--help: a screen" [ "$(lines "$tmp/out")" -lt 24 ]
+cp "$tmp/out" "$tmp/help"
+run 0 --help all
+cat "$tmp/out" "$tmp/help" >"$tmp/both"
+check "--help: lines of 79 columns" awk 'length > 79 || / $/ { exit 1 }' "$tmp/both"
+says "--help all" "--ignore-key NAME" out
 run 0 --version
 matches "--version" '^kq.c [0-9.]*$' "$tmp/out"
 
@@ -40,7 +46,7 @@ for option in -n -c -t -b --temp --top-k --top-p --min-p --repeat-penalty -s; do
         refused 2 "$option: expected " $model -p a $option "$value"
     done
 done
-for option in -c -t -b; do refused 2 "$option: expected " $model -p a $option 0; done
+for option in -t -b; do refused 2 "$option: expected " $model -p a $option 0; done
 refused 2 "-t: expected 1 to 1024, found \"1025\"" $model -p a -t 1025
 refused 2 "--top-p: expected a number from 0 to 1, found \"1.1\"" $model -p a --top-p 1.1
 refused 2 "--kv: expected f16 or f32, found \"f64\"" $model -p a --kv f64
@@ -108,6 +114,42 @@ run 0 $model --ids "1,5,7" -n 2
 cp "$tmp/out" "$tmp/commas"
 run 0 $model --ids "1 5 7" -n 2
 same "--ids with commas" "$tmp/commas" "$tmp/out"
+
+printf '1, 5\r\n7\n' >"$tmp/ids"
+for from in "$tmp/ids" -; do
+    limit "$RUN" $model --ids-file "$from" -n 2 <"$tmp/ids" >"$tmp/out" 2>"$tmp/err"
+    same "--ids-file $from" "$tmp/commas" "$tmp/out"
+done
+printf '1 512' >"$tmp/ids"
+refused 1 "$tmp/ids: 512 is not a token" $model --ids-file "$tmp/ids"
+refused 1 "No such file or directory" $model --ids-file "$tmp/none"
+refused 2 "-p, -f and --ids exclude each other" $model --ids 1 --ids-file "$tmp/ids"
+
+# What llama.cpp's command lines have.
+run 0 -m $model --ids=1,5,7 --n-predict 2 -ngl 99 --log-disable -no-cnv -fa on
+same "llama.cpp's options" "$tmp/commas" "$tmp/out"
+says "-ngl" "run: -ngl is ignored: everything runs on the processor"
+says "--log-disable" "run: --log-disable is ignored: "
+says "-no-cnv" "run: -no-cnv is ignored: "
+run 0 $model --ids 1 -n 0 -c 0 --json
+says "-c 0" '"kv_bytes"'
+run 0 $vocab --tokens -p "hello a b"
+cp "$tmp/out" "$tmp/ids"
+for prompt in "-" "-f -" "--file=-"; do
+    # shellcheck disable=SC2086 # two words
+    printf 'hello a b\n' | limit "$RUN" $vocab --tokens $prompt >"$tmp/out" 2>"$tmp/err"
+    is "prompt $prompt: ids" "1 293 427 271 274 286 287 13" "$(cat "$tmp/out")"
+done
+run 0 $vocab --tokens -p 'hello a b\n' -e
+is "-e" "1 293 427 271 274 286 287 13" "$(cat "$tmp/out")"
+run 0 $vocab --tokens -p 'a\n'
+differ "without -e" "$tmp/ids" "$tmp/out"
+run 0 $vocab --tokens -p "hello a b" --no-bos
+is "--no-bos" "293 427 271 274 286 287" "$(cat "$tmp/out")"
+run 0 $vocab --tokens -p "<s>a"
+ids=$(wc -w <"$tmp/out")
+run 0 $vocab --tokens -p "<s>a" --no-special
+check "--no-special" [ "$(wc -w <"$tmp/out")" -gt "$ids" ]
 
 run 0 $demo -p "Once upon a time" -n 0
 is "-n 0: the prompt alone" "Once upon a time" "$(cat "$tmp/out")"

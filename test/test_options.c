@@ -117,7 +117,7 @@ static void test_refusals(void) {
     CHECK(o.act == 16, "--act 16: %d", o.act);
     accept(&o, ARGUMENTS("m", "--verify", "--act", "8"));
     CHECK(o.act == 8, "--act 8: %d", o.act);
-    refuse("one model at a time: \"m\" or \"-\"? (see --help)", ARGUMENTS("m", "-"));
+    refuse("one model at a time: \"m\" or \"n\"? (see --help)", ARGUMENTS("m", "n"));
     refuse("-p, -f and --ids exclude each other", ARGUMENTS("m", "-f", "a", "-p", "b"));
     refuse("--verify runs --reference by itself", ARGUMENTS("m", "--reference", "--verify"));
     char name[2000] = "--";
@@ -139,35 +139,135 @@ static void test_repeated(void) {
     refuse("--ignore-key: expected at most 32 of these, found \"k\"", argv);
 }
 
+static int ids_of(const char *text, struct token_list *ids, struct error *err) {
+    return parse_ids("--ids", (struct gguf_str){text, strlen(text)}, 8, ids, err);
+}
+
 static void test_ids(void) {
     struct token_list ids = {0};
     struct error err;
-    CHECK(parse_ids(" 1,5\t7\n", 8, &ids, &err) == 0 && ids.n == 3 && ids.ids[0] == 1 &&
+    CHECK(ids_of(" 1,5\t7\n", &ids, &err) == 0 && ids.n == 3 && ids.ids[0] == 1 &&
               ids.ids[1] == 5 && ids.ids[2] == 7,
           "%zu ids", ids.n);
-    CHECK(parse_ids("0", 8, &ids, &err) == 0 && ids.n == 4 && ids.ids[3] == 0, "appended");
-    CHECK(parse_ids("8", 8, &ids, &err) < 0 && err.status == KQ_BAD_ARGUMENT &&
+    CHECK(ids_of("0", &ids, &err) == 0 && ids.n == 4 && ids.ids[3] == 0, "appended");
+    CHECK(ids_of("8", &ids, &err) < 0 && err.status == KQ_BAD_ARGUMENT &&
               strcmp(err.text, "--ids: 8 is not a token, expected 0 to 7") == 0,
           "%s", err.text);
-    CHECK(parse_ids("7 y", 8, &ids, &err) < 0 && err.status == KQ_BAD_ARGUMENT, "%s", err.text);
+    CHECK(ids_of("7 y", &ids, &err) < 0 && err.status == KQ_BAD_ARGUMENT, "%s", err.text);
+    CHECK(ids_of("00000000000000000000000000000000000000007", &ids, &err) < 0, "a long number");
+    CHECK(parse_ids("f", (struct gguf_str){"7\0", 2}, 8, &ids, &err) < 0 &&
+              strcmp(err.text, "f: expected numbers, found \"\"") == 0,
+          "%s", err.text);
     token_list_free(&ids);
 }
 
-/* Every option that the help names exists; test_cli.sh asks for the others by name. */
-static void test_help(void) {
-    int n = 0;
-    for (const char *p = options_help; (p = strpbrk(p, " [|")) != NULL;) {
-        size_t len = strcspn(++p, " ]|\n");
-        char name[32];
-        if (*p != '-' || len >= sizeof name || strchr("0123456789", p[1])) continue;
-        snprintf(name, sizeof name, "%.*s", (int)len, p);
-        struct options o;
-        struct error err;
-        int failed = parse(&o, ARGUMENTS("m", name), &err);
-        CHECK(!failed || !strstr(err.text, "is not an option"), "%s", err.text);
-        n++;
+/* What a person reads of each option is there, and no name is used twice. */
+static void test_table(void) {
+    for (size_t i = 0; i < n_options; i++) {
+        const struct option *a = &option_table[i];
+        CHECK(a->name[0] == '-' && *a->help, "row %zu: %s", i, a->name);
+        bool alone = a->kind == FLAG || a->kind == IGNORED_FLAG;
+        CHECK(alone == (*a->value == '\0'), "%s: a value is named if there is one", a->name);
+        CHECK(i == 0 || a->group >= a[-1].group, "%s: groups are together", a->name);
+        bool ignored = a->kind >= IGNORED;
+        CHECK(ignored == (a->group == GROUP_IGNORED), "%s: ignored", a->name);
+        char names[400], *next;
+        snprintf(names, sizeof names, "%s %s", a->name, a->synonyms);
+        for (char *n = strtok_r(names, " ", &next); n; n = strtok_r(NULL, " ", &next)) {
+            struct options o;
+            struct error err;
+            size_t n_given = 0;
+            parse(&o, ARGUMENTS("m", n, "1"), &err);
+            CHECK(!strstr(err.text, "is not an option"), "%s", err.text);
+            parse(&o, ARGUMENTS(n, "all", "on"), &err);
+            for (size_t k = 0; k < n_options; k++) n_given += k != i && options_typed(&o, k);
+            CHECK(n_given == 0, "%s is the name of another option, too", n);
+        }
     }
-    CHECK(n > 25, "%d options in the help", n);
+}
+
+/* llama.cpp's names and values for the same things. */
+static void test_synonyms(void) {
+    struct options o;
+    accept(&o, ARGUMENTS("--model", "m", "--prompt", "a", "--n-predict", "5", "--ctx-size", "0",
+                         "--threads", "3", "--batch-size", "9", "--seed", "7", "--temperature",
+                         "0.5", "--chat-template", "chatml"));
+    CHECK(strcmp(o.model, "m") == 0 && strcmp(o.prompt, "a") == 0 && o.n_gen == 5 && o.n_ctx == 0 &&
+              o.n_threads == 3 && o.n_batch == 9 && o.sampling.seed == 7 &&
+              o.sampling.temp == 0.5f && strcmp(o.chat_template, "chatml") == 0,
+          "long names");
+    CHECK(options_given(&o, "-c") && options_given(&o, "--n-predict") && options_given(&o, "-n"),
+          "by whichever name");
+    accept(&o, ARGUMENTS("m", "--predict=6", "--file=a=b", "--chat", "-sys", "s", "-t=2"));
+    CHECK(o.n_gen == 6 && strcmp(o.prompt_file, "a=b") == 0 && o.n_threads == 2 &&
+              strcmp(o.system, "s") == 0,
+          "values behind =");
+    accept(&o, ARGUMENTS("m", "--prompt="));
+    CHECK(o.prompt && !*o.prompt, "an empty value");
+    accept(&o, ARGUMENTS("m", "-s", "-1", "-t", "-1", "-n", "-1", "--isa", "auto"));
+    CHECK(!o.seeded && o.n_threads == 0 && o.n_gen == -1 && o.isa == isa_best(), "special values");
+    accept(&o, ARGUMENTS("m", "-s", "0"));
+    CHECK(o.seeded, "a seed of 0 is one");
+    accept(&o, ARGUMENTS("m", "-"));
+    CHECK(strcmp(o.prompt_file, "-") == 0 && strcmp(o.model, "m") == 0, "- is standard input");
+    accept(&o, ARGUMENTS("--help=all"));
+    CHECK(o.help && o.help_all, "--help=all");
+    accept(&o, ARGUMENTS("--help", "all"));
+    CHECK(o.help && o.help_all, "--help all");
+    accept(&o, ARGUMENTS("--help", "m"));
+    CHECK(o.help && !o.help_all, "--help m");
+    refuse("one model at a time: \"m\" or \"n\"? (see --help)", ARGUMENTS("m", "-m", "n"));
+    refuse("--json takes no value (see --help)", ARGUMENTS("m", "--json=1"));
+    refuse("--threads: expected 1 to 1024, found \"0\"", ARGUMENTS("m", "--threads=0"));
+    refuse("--help: expected all, or nothing, found \"x\"", ARGUMENTS("m", "--help=x"));
+}
+
+static void test_ignored(void) {
+    struct options o;
+    size_t n = 0;
+    accept(&o, ARGUMENTS("m", "-ngl", "99", "-fa", "on", "-fa", "--log-disable", "-no-cnv",
+                         "--n-gpu-layers=1"));
+    CHECK(strcmp(o.model, "m") == 0 && options_given(&o, "-ngl") && options_given(&o, "-no-cnv"),
+          "the model is still the model");
+    for (size_t i = 0; i < n_options; i++) n += options_typed(&o, i) != NULL;
+    CHECK(n == 4, "%zu options were given", n);
+    accept(&o, ARGUMENTS("-fa", "m"));
+    CHECK(o.model && strcmp(o.model, "m") == 0, "-fa takes its own values alone");
+    refuse("-ngl needs a value (see --help)", ARGUMENTS("m", "-ngl"));
+}
+
+static void test_suggestions(void) {
+    refuse("--tmep is not an option: did you mean --temp? (see --help)", ARGUMENTS("m", "--tmep"));
+    refuse("-temp is not an option: did you mean --temp? (see --help)", ARGUMENTS("m", "-temp"));
+    refuse("--top_k is not an option: did you mean --top-k? (see --help)",
+           ARGUMENTS("m", "--top_k=4"));
+    refuse("--repeat is not an option: did you mean --repeat-penalty? (see --help)",
+           ARGUMENTS("m", "--repeat"));
+    refuse("--perplxity is not an option: did you mean --perplexity? (see --help)",
+           ARGUMENTS("m", "--perplxity"));
+    refuse("-N is not an option: did you mean -n? (see --help)", ARGUMENTS("m", "-N"));
+    refuse("-x is not an option (see --help)", ARGUMENTS("m", "-x"));
+    refuse("--frobnicate is not an option (see --help)", ARGUMENTS("m", "--frobnicate"));
+}
+
+static void test_escapes(void) {
+    static const struct {
+        const char *text, *means;
+        size_t len;
+    } cases[] = {{"a\\nb\\tc\\r", "a\nb\tc\r", 6},
+                 {"\\\\n\\\"\\'", "\\n\"'", 4},
+                 {"\\x41\\x00\\xfF.", "A\0\xff.", 4},
+                 {"\\q\\x4g\\x+1\\x4", "\\q\\x4g\\x+1\\x4", 13},
+                 {"\\", "\\", 1},
+                 {"", "", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[32];
+        size_t len = strlen(cases[i].text);
+        memcpy(text, cases[i].text, len + 1);
+        unescape(text, &len);
+        CHECK(len == cases[i].len && memcmp(text, cases[i].means, len) == 0, "%s: %zu bytes",
+              cases[i].text, len);
+    }
 }
 
 int main(void) {
@@ -177,6 +277,10 @@ int main(void) {
     test_refusals();
     test_repeated();
     test_ids();
-    test_help();
+    test_table();
+    test_synonyms();
+    test_ignored();
+    test_suggestions();
+    test_escapes();
     return test_done("test_options");
 }

@@ -108,6 +108,10 @@ const char *how_computed(const struct options *o) {
     return o->reference ? ", reference" : o->act == 16 ? ", --act 16" : o->act ? ", --act 8" : "";
 }
 
+bool prompt_is_ids(const struct options *o) {
+    return o->ids || o->ids_file;
+}
+
 bool options_given(const struct options *o, const char *name) {
     const struct option *option = find_option(name, strlen(name));
     assert(option);

@@ -104,6 +104,9 @@ int options_parse(struct options *o, int argc, char **argv, struct error *err);
 /* What is not as usual about products: "", or ", reference" and so on. */
 const char *how_computed(const struct options *o);
 
+/* Whether the prompt is token ids, not a text. */
+bool prompt_is_ids(const struct options *o);
+
 /* Whether the option was given, by whichever of its names. */
 bool options_given(const struct options *o, const char *name);
 

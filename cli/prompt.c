@@ -118,10 +118,6 @@ int option_text(const struct session *s, const char *given, char **text, size_t 
     return 0;
 }
 
-bool prompt_is_ids(const struct options *o) {
-    return o->ids || o->ids_file;
-}
-
 /* BOS twice: mostly once because the vocabulary says so, and once more in the text. */
 static void warn_of_bos(const struct session *s) {
     const int32_t *ids = s->tokens.ids, bos = s->tokenizer ? tokenizer_bos(s->tokenizer) : -1;

@@ -8,7 +8,6 @@
 
 #include "../hash.h"
 #include "memory.h"
-#include "prompt.h"
 
 /* ---- failures and interruptions -------------------------------------------------------------- */
 

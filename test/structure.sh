@@ -13,12 +13,12 @@ export LC_ALL
 layers='
 test/*
 run quantize
-cli/text cli/chat cli/render cli/families cli/info cli/bench cli/perplexity
+cli/text cli/chat cli/render cli/families cli/info cli/bench cli/perplexity cli/help
 cli/modes
 cli/template cli/conversation cli/generate
 cli/stats cli/prompt cli/thoughts cli/typed cli/sampling
 cli/session
-cli/options
+cli/options=cli/option_table
 cli/verify
 cli/print cli/memory
 kq

@@ -141,7 +141,7 @@ programs: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(BUILD)/run $
 test: programs
 	test/run_tests.sh $(BUILD)
 
-# BENCH_ARGS: -t THREADS, --isa NAME, --quick, --json [FILE]
+# BENCH_ARGS: -t THREADS, --isa NAME, --act 32|16|8, --quick, --json [FILE]
 bench: $(BUILD)/test/bench
 	$< $(BENCH_ARGS)
 

@@ -6,13 +6,24 @@
 
 #include "plan.h"
 
-struct work plan_work(const struct plan *p) {
-    struct work sum = {0, 0};
+static struct work work_from(const struct plan *p, int stage) {
+    struct work sum = {0};
     for (int i = 0; i < p->n_steps; i++) {
-        sum.macs += p->steps[i].work.macs;
-        sum.bytes += p->steps[i].work.bytes;
+        const struct work *w = &p->steps[i].work;
+        if (p->steps[i].stage < stage) continue;
+        sum.macs += w->macs;
+        sum.bytes += w->bytes;
+        sum.integer_macs += w->integer_macs;
     }
     return sum;
+}
+
+struct work plan_work(const struct plan *p) {
+    return work_from(p, 0);
+}
+
+struct work plan_logits_work(const struct plan *p) {
+    return work_from(p, p->first_wanted);
 }
 
 struct kind_count {

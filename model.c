@@ -107,9 +107,16 @@ void model_close(struct model *m) {
     *m = (struct model){0};
 }
 
+static struct model_work told(struct work w) {
+    return (struct model_work){w.macs, w.bytes, w.integer_macs};
+}
+
 struct model_work model_work(const struct model *m) {
-    struct work w = plan_work(m->plan);
-    return (struct model_work){w.macs, w.bytes};
+    return told(plan_work(m->plan));
+}
+
+struct model_work model_logits_work(const struct model *m) {
+    return told(plan_logits_work(m->plan));
 }
 
 struct model_windows model_windows(const struct model *m) {

@@ -28,10 +28,13 @@ void model_close(struct model *m);
 
 /* The weights that one token is multiplied with, output included, of experts only those used. */
 struct model_work {
-    int64_t macs;  // multiply-adds per token
-    int64_t bytes; // read from the file per token
+    int64_t macs;         // multiply-adds per token
+    int64_t bytes;        // read from the file per token
+    int64_t integer_macs; // of macs, those that --act makes products of integers
 };
 struct model_work model_work(const struct model *m);
+/* Of these what is done for logits alone: a prompt's tokens but the last need none. */
+struct model_work model_logits_work(const struct model *m);
 
 /* Of the layers that look back on a window of positions: how many, and the window's size (that of
  * the first, if they differ). */

@@ -65,6 +65,7 @@ enum { STEP_INS = 6, STEP_OUTS = 4 };
 /* Multiply-adds, and bytes of weights, for each token. */
 struct work {
     int64_t macs, bytes;
+    int64_t integer_macs; // those of macs whose weights may be multiplied as integers (--act)
 };
 
 struct step {
@@ -164,8 +165,10 @@ struct plan_source {
 int plan_write(struct plan *p, const struct plan_source *source, struct error *err);
 void plan_free(struct plan *p);
 
-/* Of all products for one token: of experts those that it uses, of the output matrix once. */
+/* Of all products for one token and its logits: of experts those that it uses. */
 struct work plan_work(const struct plan *p);
+/* The part of it that only tokens cost whose logits are made. */
+struct work plan_logits_work(const struct plan *p);
 
 /* "product 15, norm 9, ...": the kinds of step and how many there are, most frequent first. */
 void plan_kinds(const struct plan *p, char *out, size_t size);

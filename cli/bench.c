@@ -3,8 +3,8 @@
  * loads. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "../machine.h"
 #include "modes.h"
 
 struct sample {
@@ -29,83 +29,20 @@ static double deviation(const struct sample *s) {
 
 /* ---- the machine's limits -------------------------------------------------------------------- */
 
-struct read_job {
-    const uint8_t *data; // aligned to 8 bytes, as gguf.h promises
-};
-
-#define PIECE 65536
-
-static void read_pieces(void *arg, long begin, long end, int thread) {
-    (void)thread;
-    const struct read_job *job = arg;
-    const uint64_t *p = (const uint64_t *)(const void *)(job->data + (size_t)begin * PIECE);
-    size_t n = (size_t)(end - begin) * PIECE / sizeof *p;
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n; i++) sum ^= p[i];
-    volatile uint64_t keep = sum; // or the compiler would drop the loads
-    (void)keep;
-}
-
-/* GB/s at which the threads read all tensors, each thread its share of each; the best of three. */
-static double read_bandwidth(struct session *s) {
-    double best = 0, bytes = 0;
-    for (int r = 0; r < 3; r++) {
-        double start = now();
-        bytes = 0;
-        for (size_t i = 0; i < s->gguf.n_tensors; i++) {
-            struct read_job job = {s->gguf.tensors[i].data};
-            long pieces = (long)(s->gguf.tensors[i].nbytes / PIECE);
-            long grain = pieces / threads_count(s->threads) + 1;
-            parallel_for(s->threads, s->stop, pieces, grain, read_pieces, &job);
-            bytes += (double)pieces * PIECE;
-        }
-        double rate = bytes / (now() - start);
-        if (rate > best) best = rate;
+/* Called before and after the tests, so that a neighbour who leaves meanwhile does not make the
+ * machine look slower than the tests found it. */
+static int measure_limits(struct session *s, struct limits *l) {
+    size_t n = s->gguf.n_tensors;
+    struct span *tensors = malloc((n + 1) * sizeof *tensors);
+    if (!tensors) return FAIL("out of memory for a list of %zu tensors", n);
+    for (size_t i = 0; i < n; i++) {
+        tensors[i] = (struct span){s->gguf.tensors[i].data, s->gguf.tensors[i].nbytes};
     }
-    return best * 1e-9;
-}
-
-#define FMA_ROUNDS 400000
-
-#define INTEGER_ROUNDS 100000
-
-static void integer_pieces(void *arg, long begin, long end, int thread) {
-    (void)thread;
-    const struct isa *isa = arg;
-    for (long i = begin; i < end; i++) {
-        volatile float keep = isa->integers->loop(INTEGER_ROUNDS);
-        (void)keep;
-    }
-}
-
-static void fma_pieces(void *arg, long begin, long end, int thread) {
-    (void)thread;
-    const struct isa *isa = arg;
-    for (long i = begin; i < end; i++) {
-        volatile float keep = isa->fma_loop(FMA_ROUNDS, 1, 1);
-        (void)keep;
-    }
-}
-
-/* G multiply-adds per second of all threads without reading weights, of integers with --act, of
- * which 16 bits take two; the best of three. 0: nobody knows. */
-static double peak_of(struct session *s) {
-    long pieces = 4L * threads_count(s->threads);
-    const struct isa *isa = s->o->isa;
-    bool integers = s->o->act != ACT_FLOAT;
-    double best = 0, macs = (double)pieces * FMA_ROUNDS * isa->fma_loop_macs;
-    if (integers && !isa->integers->loop) return 0;
-    if (integers) {
-        macs = (double)pieces * INTEGER_ROUNDS * isa->integers->loop_macs * 8 / s->o->act;
-    }
-    for (int r = 0; r < 3; r++) {
-        double start = now();
-        parallel_for(s->threads, s->stop, pieces, 1, integers ? integer_pieces : fma_pieces,
-                     (void *)(uintptr_t)isa);
-        double rate = macs / (now() - start);
-        if (rate > best) best = rate;
-    }
-    return best * 1e-9;
+    limits_read(l, tensors, n, s->threads, s->stop);
+    limits_macs(l, s->o->isa, s->threads, s->stop);
+    if (s->o->act) limits_integer_macs(l, s->o->isa, s->threads, s->stop);
+    free(tensors);
+    return 0;
 }
 
 /* ---- tests ----------------------------------------------------------------------------------- */
@@ -124,48 +61,117 @@ static double time_tokens(struct session *s, const int32_t *ids, int n, int n_ba
     return now() - start;
 }
 
-static void print_row(const char *name, int n, const struct sample *rate, const struct session *s,
-                      bool each_reads, double bandwidth, double peak) {
-    struct model_work work = model_work(&s->model);
-    double macs = mean(rate) * (double)work.macs * 1e-9;
-    double bytes = mean(rate) * (double)work.bytes * 1e-9;
-    printf("%s%-6d %9.2f +- %-7.2f %9.1f", name, n, mean(rate), deviation(rate), macs);
-    if (peak > 0) printf(" (%3.0f %%)", 100 * macs / peak);
-    if (each_reads) printf(" %9.1f (%3.0f %%)", bytes, 100 * bytes / bandwidth);
+/* One of the tests: what it computes and reads, and how fast it was. */
+struct test {
+    const char *name;
+    int n; // tokens
+    struct sample rate;
+    double macs, integer_macs; // all of them, and those of integers
+    double bytes;              // of weights, if every token reads them all; 0: batches share them
+};
+
+/* Of a prompt's tokens the last one's logits alone are made; of tokens one by one each one's. */
+static struct test new_test(const struct session *s, const char *name, int n, bool one_by_one) {
+    struct model_work all = model_work(&s->model), logits = model_logits_work(&s->model);
+    double n_rows = one_by_one || n == 0 ? n : 1; // of logits
+    struct test t = {.name = name, .n = n};
+    t.macs = n * (double)(all.macs - logits.macs) + n_rows * (double)logits.macs;
+    if (s->o->act) {
+        t.integer_macs = n * (double)(all.integer_macs - logits.integer_macs) +
+                         n_rows * (double)logits.integer_macs;
+    }
+    if (one_by_one) t.bytes = n * (double)all.bytes;
+    return t;
+}
+
+static double seconds_of(const struct test *t) {
+    return mean(&t->rate) > 0 ? t->n / mean(&t->rate) : 0;
+}
+
+/* Shares of the limits; 0: unknown, or no limit of this test. */
+static double share_of_macs(const struct test *t, const struct limits *l, int act) {
+    double least = limits_seconds(l, t->macs - t->integer_macs, t->integer_macs, act);
+    return seconds_of(t) > 0 ? least / seconds_of(t) : 0;
+}
+
+static double share_of_read(const struct test *t, const struct limits *l) {
+    return seconds_of(t) > 0 && l->read > 0 ? t->bytes / seconds_of(t) / l->read : 0;
+}
+
+/* Says so if a share cannot be. */
+static void print_row(const struct test *t, const struct limits *l, int act) {
+    double seconds = seconds_of(t), macs = share_of_macs(t, l, act), read = share_of_read(t, l);
+    if (t->n == 0) return;
+    printf("%s%-6d %9.2f +- %-7.2f %9.1f", t->name, t->n, mean(&t->rate), deviation(&t->rate),
+           seconds > 0 ? t->macs / seconds * 1e-9 : 0);
+    if (macs > 0) printf(" (%3.0f %%)", 100 * macs);
+    if (read > 0) printf(" %9.1f (%3.0f %%)", t->bytes / seconds * 1e-9, 100 * read);
     printf("\n");
+    const char *objection = limits_objection(macs > read ? macs : read);
+    if (objection) printf("%s\n", objection);
+}
+
+static void print_head(const struct session *s, const char *processor, const struct limits *l) {
+    printf("%s: %s, %.2f G weights in products, %.1f MB\n", s->o->model, s->model.arch,
+           (double)model_work(&s->model).macs * 1e-9, (double)s->gguf.mapped_bytes * 1e-6);
+    printf("%s, %s, %d threads%s\nat most %.1f G MAC/s", processor, s->o->isa->name,
+           threads_count(s->threads), how_computed(s->o), l->macs * 1e-9);
+    if (l->integer_macs > 0) {
+        printf(" of floats and %.1f of integers", l->integer_macs * 8 / s->o->act * 1e-9);
+    }
+    printf(", %.1f GB/s read, measured in this run\n\n", l->read * 1e-9);
+    printf("test            tokens/s         G MAC/s (of peak)  GB/s of weights (of reading)\n");
+}
+
+static void print_bench_json(const struct session *s, const char *processor, const struct limits *l,
+                             const struct test *prompt, const struct test *gen) {
+    int act = s->o->act;
+    fprintf(stderr,
+            "{\"pp\": %d, \"pp_tok_s\": %.3f, \"pp_deviation\": %.3f, \"pp_macs\": %.0f, "
+            "\"pp_mac_share\": %.4f, \"tg\": %d, \"tg_tok_s\": %.3f, \"tg_deviation\": %.3f, "
+            "\"tg_macs\": %.0f, \"tg_mac_share\": %.4f, \"tg_read_share\": %.4f, "
+            "\"read_gb_s\": %.2f, \"peak_gmac_s\": %.2f, \"peak_integer_gmac_s\": %.2f, "
+            "\"weights_gb\": %.4f, \"processor\": \"%s\", \"isa\": \"%s\", \"act\": %d, "
+            "\"threads\": %d}\n",
+            prompt->n, mean(&prompt->rate), deviation(&prompt->rate), prompt->macs,
+            share_of_macs(prompt, l, act), gen->n, mean(&gen->rate), deviation(&gen->rate),
+            gen->macs, share_of_macs(gen, l, act), share_of_read(gen, l), l->read * 1e-9,
+            l->macs * 1e-9, act ? l->integer_macs * 8 / act * 1e-9 : 0,
+            (double)model_work(&s->model).bytes * 1e-9, processor, s->o->isa->name, act ? act : 32,
+            threads_count(s->threads));
+}
+
+/* The repetitions; those so far count if the user ends them. */
+static int repeat_tests(struct session *s, const int32_t *ids, struct test *prompt,
+                        struct test *gen) {
+    double start = now();
+    int warm_up = prompt->n < 8 ? prompt->n : 8;
+    if (warm_up > 0 && time_tokens(s, ids, warm_up, s->n_batch) < 0) return EXIT_FAILED;
+    for (int r = 0; r < s->o->n_reps; r++) {
+        double p = prompt->n > 0 ? time_tokens(s, ids, prompt->n, s->n_batch) : 0;
+        double g = p >= 0 && gen->n > 0 ? time_tokens(s, ids, gen->n, 1) : 0;
+        if ((p < 0 || g < 0) && was_interrupted(s) && r > 0) break;
+        if (p < 0 || g < 0) return EXIT_FAILED;
+        if (prompt->n > 0) add_sample(&prompt->rate, prompt->n / p);
+        if (gen->n > 0) add_sample(&gen->rate, gen->n / g);
+        show_progress(start, "repetition", (size_t)r + 1, (size_t)s->o->n_reps);
+    }
+    return 0;
 }
 
 static int run_tests(struct session *s, const int32_t *ids, int n_prompt, int n_gen) {
-    struct sample prompt = {0}, gen = {0};
-    double bandwidth = read_bandwidth(s), peak = peak_of(s), start = now();
-    int warm_up = n_prompt < 8 ? n_prompt : 8;
-    if (warm_up > 0 && time_tokens(s, ids, warm_up, s->n_batch) < 0) return EXIT_FAILED;
-    for (int r = 0; r < s->o->n_reps; r++) {
-        double p = n_prompt > 0 ? time_tokens(s, ids, n_prompt, s->n_batch) : 0;
-        double g = p >= 0 && n_gen > 0 ? time_tokens(s, ids, n_gen, 1) : 0;
-        if ((p < 0 || g < 0) && was_interrupted(s) && r > 0) break; // with the repetitions so far
-        if (p < 0 || g < 0) return EXIT_FAILED;
-        if (n_prompt > 0) add_sample(&prompt, n_prompt / p);
-        if (n_gen > 0) add_sample(&gen, n_gen / g);
-        show_progress(start, "repetition", (size_t)r + 1, (size_t)s->o->n_reps);
-    }
-    printf("%s: %s, %.2f G weights in products, %.1f MB\n", s->o->model, s->model.arch,
-           (double)model_work(&s->model).macs * 1e-9, (double)s->gguf.mapped_bytes * 1e-6);
-    printf("%s, %d threads%s; at most %.1f G multiply-adds/s, %.1f GB/s read (measured now)\n\n",
-           s->o->isa->name, threads_count(s->threads), how_computed(s->o), peak, bandwidth);
-    printf("test            tokens/s         G MAC/s (of peak)  GB/s of weights (of reading)\n");
-    if (n_prompt > 0) print_row("pp", n_prompt, &prompt, s, false, bandwidth, peak);
-    if (n_gen > 0) print_row("tg", n_gen, &gen, s, true, bandwidth, peak);
-    if (s->o->json) {
-        fprintf(
-            stderr,
-            "{\"pp\": %d, \"pp_tok_s\": %.3f, \"pp_deviation\": %.3f, \"tg\": %d, \"tg_tok_s\": "
-            "%.3f, \"tg_deviation\": %.3f, \"read_gb_s\": %.2f, \"peak_gmac_s\": %.2f, "
-            "\"weights_gb\": %.4f, \"isa\": \"%s\", \"act\": %d, \"threads\": %d}\n",
-            n_prompt, mean(&prompt), deviation(&prompt), n_gen, mean(&gen), deviation(&gen),
-            bandwidth, peak, (double)model_work(&s->model).bytes * 1e-9, s->o->isa->name,
-            s->o->act ? s->o->act : 32, threads_count(s->threads));
-    }
+    struct test prompt = new_test(s, "pp", n_prompt, false), gen = new_test(s, "tg", n_gen, true);
+    struct limits limits = {0};
+    char processor[128];
+    processor_name(processor, sizeof processor);
+    int status = measure_limits(s, &limits);
+    if (status == 0) status = repeat_tests(s, ids, &prompt, &gen);
+    if (status == 0) status = measure_limits(s, &limits);
+    if (status) return status;
+    print_head(s, processor, &limits);
+    print_row(&prompt, &limits, s->o->act);
+    print_row(&gen, &limits, s->o->act);
+    if (s->o->json) print_bench_json(s, processor, &limits, &prompt, &gen);
     return flush();
 }
 

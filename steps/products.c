@@ -27,6 +27,13 @@ static void products_group(struct pass *p, const struct step *s, int n) {
 static const struct step_kind product_kind = {
     .name = "product", .does = SIDE_BY_SIDE, .group = products_group};
 
+/* Of n products with such a matrix. */
+static struct work work_of(const struct matrix *w, int64_t n) {
+    int64_t macs = n * w->n_rows * w->n_cols;
+    return (struct work){macs, n * w->n_rows * (int64_t)w->row_bytes,
+                         act_supported(w->type) ? macs : 0};
+}
+
 static value product_of(value x, const struct matrix *w, const char *name) {
     struct plan *p = x.p;
     struct product_args *a = plan_keep(p, 1, sizeof *a);
@@ -34,8 +41,7 @@ static value product_of(value x, const struct matrix *w, const char *name) {
     struct step *s = plan_step(p, &product_kind, x, a);
     int64_t times = p->in_rounds ? p->n_expert_used : 1;
     s->name = tensor_full_name(p, name);
-    s->work =
-        (struct work){times * w->n_rows * w->n_cols, times * w->n_rows * (int64_t)w->row_bytes};
+    s->work = work_of(w, times);
     if (x.n > p->widest) p->widest = x.n;
     return step_makes(p, s, 0, w->n_rows);
 }
@@ -132,7 +138,7 @@ value head_products(value x, int first, int n_in, const char *name, int64_t n_ou
     *a = (struct head_products_args){w, n, x.dim, first};
     struct step *s = plan_step(p, &head_products_kind, x, a);
     s->name = tensor_full_name(p, name);
-    s->work = (struct work){all.n_rows * n_in, all.n_rows * (int64_t)all.row_bytes};
+    s->work = work_of(&all, 1);
     int64_t inputs = (int64_t)(n < MAX_TOGETHER ? n : MAX_TOGETHER) * round_up(n_in, LANE_GROUP);
     if (inputs > p->widest) p->widest = inputs;
     value y = step_makes(p, s, 0, n * n_out);

@@ -2,7 +2,8 @@
  * machine can do, and the fused product against dequantizing first. Medians of interleaved
  * repetitions, so that a change of clock or a neighbour's load meets all alike.
  *
- * usage: bench [-t THREADS] [--isa NAME] [--quick] [--json [FILE]] */
+ * usage: bench [-t THREADS] [--isa NAME] [--act 32|16|8] [--quick] [--json [FILE]] */
+#include "machine.h"
 #include "matmul_q.h"
 
 #include <stdio.h>
@@ -21,14 +22,15 @@ static const int tokens[N_TOKENS] = {1, 2, 4, 8, 32, 128, MAX_TOKENS};
 static struct options {
     int n_threads;
     const struct isa *isa; // NULL: all
+    int act;               // ACT_FLOAT, 16 or 8
     bool quick, lines;     // lines: JSON on standard output instead of the tables
     FILE *json;            // NULL: none
 } options;
 
 static struct threads *threads;
 static int n_reps;
-static double fma_peak[MAX_ISAS]; // MAC/s of isa_all[i]
-static double read_peak;          // bytes/s
+static struct limits limits[MAX_ISAS]; // of isa_all[i]
+static double read_peak;               // bytes/s, whatever the instruction set
 
 static void *alloc_or_exit(size_t bytes) {
     void *p = malloc(bytes);
@@ -59,57 +61,27 @@ static bool wanted(int i) {
 
 /* ---- the machine's limits -------------------------------------------------------------------- */
 
-enum { FMA_PIECES = 16, FMA_LOOPS = 200000, READ_PIECE = 1 << 20 };
-
-struct fma_job {
-    const struct isa *isa;
-    int64_t n;
-};
-
-static volatile float keep_float;
-static volatile uint64_t keep_bits;
-
-static void run_fma(void *arg, long begin, long end, int thread) {
-    (void)thread;
-    const struct fma_job *job = arg;
-    for (long i = begin; i < end; i++) keep_float = job->isa->fma_loop(job->n, 1, 1);
-}
-
-static void measure_fma(int which) {
-    struct fma_job job = {isa_all[which], options.quick ? FMA_LOOPS / 10 : FMA_LOOPS};
-    long n = FMA_PIECES * options.n_threads;
-    for (int r = 0; r < n_reps; r++) {
-        double start = seconds();
-        parallel_for(threads, NULL, n, 1, run_fma, &job);
-        double macs = (double)n * (double)job.n * job.isa->fma_loop_macs;
-        double rate = macs / (seconds() - start);
-        if (rate > fma_peak[which]) fma_peak[which] = rate;
-    }
-}
-
-static void read_piece(void *arg, long begin, long end, int thread) {
-    (void)thread;
-    const uint64_t *data = (const uint64_t *)arg;
-    uint64_t sum[8] = {0};
-    long step = READ_PIECE / (long)sizeof *data;
-    for (long i = begin * step; i < end * step; i += 8) {
-        for (int j = 0; j < 8; j++) sum[j] += data[i + j];
-    }
-    for (int j = 0; j < 8; j++) keep_bits = sum[j];
-}
-
-/* 512 MB: far more than a last-level cache holds. */
-static void measure_read(void) {
-    long n = options.quick ? 64 : 512;
-    uint64_t *data = alloc_or_exit((size_t)n * READ_PIECE);
-    memset(data, 1, (size_t)n * READ_PIECE);
-    for (int r = 0; r < n_reps; r++) {
-        double start = seconds();
-        parallel_for(threads, NULL, n, 1, read_piece, data);
-        double rate = (double)n * READ_PIECE / (seconds() - start);
-        if (rate > read_peak) read_peak = rate;
+/* 512 MB are read: far more than a last-level cache holds. */
+static void measure_limits(void) {
+    size_t bytes = (size_t)(options.quick ? 64 : 512) << 20;
+    uint8_t *data = alloc_or_exit(bytes);
+    memset(data, 1, bytes);
+    struct span span = {data, bytes};
+    for (int i = 0; isa_all[i]; i++) {
+        if (!wanted(i)) continue;
+        limits_macs(&limits[i], isa_all[i], threads, NULL);
+        if (options.act) limits_integer_macs(&limits[i], isa_all[i], threads, NULL);
+        limits_read(&limits[i], &span, 1, threads, NULL);
+        if (limits[i].read > read_peak) read_peak = limits[i].read;
     }
     free(data);
+}
+
+/* MAC/s at most of products of the type. */
+static double peak_of(int which, uint32_t type) {
+    bool integers = options.act != ACT_FLOAT && act_supported(type);
+    double seconds = limits_seconds(&limits[which], integers ? 0 : 1, integers, options.act);
+    return seconds > 0 ? 1 / seconds : 0;
 }
 
 /* ---- products -------------------------------------------------------------------------------- */
@@ -156,7 +128,9 @@ static double time_product(struct matmul *m, const struct matrix *w, const float
 static struct matmul open_or_exit(const struct isa *isa, bool reference, int64_t n_cols, int n) {
     struct matmul m;
     struct error err;
-    if (matmul_open(&m, isa, threads, reference, ACT_FLOAT, NULL, n_cols, n, &err) == 0) return m;
+    if (matmul_open(&m, isa, threads, reference, reference ? ACT_FLOAT : options.act, NULL, n_cols,
+                    n, &err) == 0)
+        return m;
     fprintf(stderr, "bench: %s\n", err.text);
     exit(1);
 }
@@ -166,25 +140,28 @@ static void print_kernel(const struct matrix *w, int which, int n, int64_t n_row
            n_bytes = (double)n_rows * (double)w->row_bytes;
     double weights = n_weights / time, bytes = n_bytes / time, macs = weights * n;
     const char *type = ggml_type_info(w->type)->name, *isa = isa_all[which]->name;
+    double peak = peak_of(which, w->type); // 0: unknown
     if (!options.lines) {
-        printf("%-5s %-9s %6d %10.2f %9.2f %9.2f %9.1f %% %9.1f %%\n", type, isa, n, weights / 1e9,
-               bytes / 1e9, macs / 1e9, 100 * macs / fma_peak[which], 100 * bytes / read_peak);
+        printf("%-5s %-10s %6d %10.2f %9.2f %9.2f %9.1f %% %9.1f %%\n", type, isa, n, weights / 1e9,
+               bytes / 1e9, macs / 1e9, peak > 0 ? 100 * macs / peak : 0, 100 * bytes / read_peak);
+        const char *objection = limits_objection(peak > 0 ? macs / peak : 0);
+        if (objection) printf("%s\n", objection);
     }
     if (options.json) {
         fprintf(options.json,
                 "{\"kind\": \"kernel\", \"type\": \"%s\", \"isa\": \"%s\", \"tokens\": %d, "
                 "\"threads\": %d, \"rows\": %lld, \"cols\": %lld, \"seconds\": %.9g, "
-                "\"weights_s\": %.6g, \"bytes_s\": %.6g, \"mac_s\": %.6g, \"fma_peak\": %.6g, "
-                "\"read_peak\": %.6g}\n",
+                "\"weights_s\": %.6g, \"bytes_s\": %.6g, \"mac_s\": %.6g, \"mac_peak\": %.6g, "
+                "\"read_peak\": %.6g, \"act\": %d}\n",
                 type, isa, n, options.n_threads, (long long)n_rows, (long long)w->n_cols, time,
-                weights, bytes, macs, fma_peak[which], read_peak);
+                weights, bytes, macs, peak, read_peak, options.act ? options.act : 32);
     }
 }
 
 /* Rows that keep one product to a fraction of a second; all of them for one token, so that the
  * weights come from memory. */
 static int64_t rows_for(const struct matrix *w, int which, int n) {
-    double macs = fma_peak[which] * (options.quick ? 0.002 : 0.05);
+    double macs = limits[which].macs * (options.quick ? 0.002 : 0.05);
     if (isa_all[which] == &isa_portable) macs /= 16;
     int64_t rows = (int64_t)(macs / (double)n / (double)w->n_cols) / 96 * 96;
     rows = rows < 96 ? 96 : rows;
@@ -273,7 +250,9 @@ static void compare(const float *x, float *y) {
 /* ---- main ------------------------------------------------------------------------------------ */
 
 static int usage(const char *what) {
-    fprintf(stderr, "bench: %s\nusage: bench [-t THREADS] [--isa NAME] [--quick] [--json [FILE]]\n",
+    fprintf(stderr,
+            "bench: %s\nusage: bench [-t THREADS] [--isa NAME] [--act 32|16|8] [--quick] [--json "
+            "[FILE]]\n",
             what);
     return -1;
 }
@@ -292,6 +271,11 @@ static int parse(int argc, char **argv) {
         } else if (strcmp(argv[i], "-t") == 0 && value) {
             options.n_threads = atoi(value);
             if (options.n_threads < 1) return usage("-t wants at least 1");
+        } else if (strcmp(argv[i], "--act") == 0 && value) {
+            options.act = atoi(value) == 32 ? ACT_FLOAT : atoi(value);
+            if (options.act && options.act != 16 && options.act != 8) {
+                return usage("--act wants 32, 16 or 8");
+            }
         } else if (strcmp(argv[i], "--isa") == 0 && value) {
             options.isa = isa_find(value);
             if (!options.isa || !options.isa->usable()) return usage("no such --isa here");
@@ -304,16 +288,25 @@ static int parse(int argc, char **argv) {
 }
 
 static void print_limits(void) {
+    char processor[128];
+    processor_name(processor, sizeof processor);
+    printf("kernels, %s, %d threads%s, medians of %d interleaved repetitions\n", processor,
+           options.n_threads,
+           options.act == ACT_FLOAT ? ""
+           : options.act == 16      ? ", --act 16"
+                                    : ", --act 8",
+           n_reps);
     for (int i = 0; isa_all[i]; i++) {
         if (!wanted(i)) continue;
-        measure_fma(i);
-        if (!options.lines) printf("%s: %.1f G MAC/s peak\n", isa_all[i]->name, fma_peak[i] / 1e9);
+        printf("%s: %.1f G MAC/s peak of floats", isa_all[i]->name, limits[i].macs / 1e9);
+        if (limits[i].integer_macs > 0) {
+            printf(", %.1f of integers", limits[i].integer_macs * 8 / options.act / 1e9);
+        }
+        printf("\n");
     }
-    measure_read();
-    if (options.lines) return;
     printf("memory: %.1f GB/s read\n\n", read_peak / 1e9);
-    printf("%-5s %-9s %6s %10s %9s %9s %11s %11s\n", "type", "isa", "tokens", "G weight/s", "GB/s",
-           "G MAC/s", "of FMA peak", "of read");
+    printf("%-5s %-10s %6s %10s %9s %9s %11s %11s\n", "type", "isa", "tokens", "G weight/s", "GB/s",
+           "G MAC/s", "of peak", "of read");
 }
 
 int main(int argc, char **argv) {
@@ -325,11 +318,8 @@ int main(int argc, char **argv) {
         return 1;
     }
     n_reps = options.quick ? 3 : MAX_REPS;
-    if (!options.lines) {
-        printf("kernels, %d threads, medians of %d interleaved repetitions\n", options.n_threads,
-               n_reps);
-    }
-    print_limits();
+    measure_limits();
+    if (!options.lines) print_limits();
     float *x = make_activations((int64_t)MAX_TOKENS * 14336);
     float *y = alloc_or_exit((size_t)MAX_TOKENS * 14336 * sizeof *y);
     for (int i = 0; i < COUNT(types); i++) bench_type(types[i], x, y);

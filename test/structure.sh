@@ -28,7 +28,7 @@ families/*
 steps/*
 pass seq
 plan=build=keys=tensors=facts
-matmul_q
+matmul_q machine
 simd/*
 act
 mix

@@ -574,6 +574,10 @@ static void test_work(void) {
         CHECK(work.macs == macs, "%s: %lld, expected %lld", archs[i], (long long)work.macs,
               (long long)macs);
         CHECK(work.bytes == 4 * macs, "%s: %lld bytes", archs[i], (long long)work.bytes);
+        CHECK(work.integer_macs == 0, "%s: F32 as integers", archs[i]);
+        work = model_logits_work(&o.m);
+        CHECK(work.macs == t.n_embd * t.n_vocab, "%s: %lld for logits", archs[i],
+              (long long)work.macs);
         close_opened(&o);
     }
 }

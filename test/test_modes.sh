@@ -172,10 +172,18 @@ run 1 "$tmp/none.gguf" --info
 # ---- bench ----------------------------------------------------------------------------------------
 
 tiny=$models/llama-q2k.gguf
-run 0 $tiny --bench -p 9 -n 3 -r 2 -b 4 --json
+run 0 $tiny --bench -p 9 -n 3 -r 2 -b 4 -t 2 --json
 says "--bench: the prompt's row" "pp9 " out
 says "--bench: the generation's row" "tg3 " out
 says "--bench: JSON" '{"pp": 9, "pp_tok_s": '
+says "--bench: the processor" ", 2 threads" out
+# Of a prompt the last token's logits alone are made: 256 numbers times a vocabulary of 512.
+number() { tr ',{}' '\n' <"$tmp/err" | sed -n "s/ *\"$1\": //p"; }
+nine=$(number pp_macs) three=$(number tg_macs)
+is "--bench: multiply-adds of a prompt" "$((9 * three / 3 - 8 * 256 * 512))" "$nine"
+is "--bench: no integers" 0.00 "$(number peak_integer_gmac_s)"
+run 0 $tiny --bench -p 2 -n 1 -r 1 --act 8 --json
+says "--bench: integers" "of integers, " out
 run 2 $tiny --bench -p x
 run 2 $tiny --bench -p 9 -n 3 -c 4
 run 2 $models/gpt2.gguf --bench

@@ -16,39 +16,12 @@
 
 #include "arithmetic.h"
 #include "cli/print.h"
+#include "cli/quantize_options.h"
 #include "fpstate.h"
 #include "gguf_write.h"
 #include "mix.h"
 #include "quant.h"
 #include "threads.h"
-
-static const char usage[] =
-    "usage: quantize [-t N] [--allow-requantize] IN.gguf OUT.gguf TYPE\n"
-    "\n"
-    "  IN.gguf   a model in F32, F16 or BF16\n"
-    "  OUT.gguf  where the quantized model goes; a file already there is replaced\n"
-    "  TYPE      Q4_K_S  about 4.6 bits per weight: Q4_K, and Q5_K for few layers\n"
-    "            Q4_K_M  about 4.8: Q4_K, and Q6_K where it matters most\n"
-    "            Q5_K_S  about 5.5: Q5_K, output in Q6_K\n"
-    "            Q5_K_M  about 5.7: Q5_K, and Q6_K where it matters most\n"
-    "            Q6_K    about 6.6\n"
-    "            Q8_0    8.5\n"
-    "  -t N      threads (default: usable physical cores)\n"
-    "  --allow-requantize\n"
-    "            reads quantized weights of every type that run computes with, too: what their\n"
-    "            first rounding took away is lost twice\n"
-    "  --help    this text\n"
-    "\n"
-    "Tensors of one dimension, norms and expert gates keep their type; rows that are no multiple\n"
-    "of 256 get Q5_0 for Q4_K, Q5_1 for Q5_K and Q8_0 for Q6_K. A weight that is NaN or infinite,\n"
-    "or that its type cannot hold, is named and nothing is written.\n";
-
-struct options {
-    const char *in, *out;
-    const struct mix *mix;
-    int n_threads; // 0: not given
-    bool requantize;
-};
 
 /* ---- what is read ---------------------------------------------------------------------------- */
 
@@ -64,7 +37,7 @@ static bool is_readable(uint32_t type) {
 
 /* Chooses types[i] for every tensor. What is quantized already may only be copied, unless the user
  * says otherwise: what its first rounding took away is lost twice. */
-static int plan_types(const struct gguf *g, const struct options *opt, uint32_t *types,
+static int plan_types(const struct gguf *g, const struct quantize_options *opt, uint32_t *types,
                       struct error *err) {
     if (g->alignment > MAX_ALIGNMENT) {
         return error_set(err, KQ_UNSUPPORTED,
@@ -106,10 +79,9 @@ static void on_signal(int sig) {
 
 /* A page of the map is gone: somebody cut the input short while it was read. */
 static void on_bus_error(int sig) {
-    static const char text[] = "quantize: the input was cut short while it was read\n";
     (void)sig;
     if (unfinished) unlink(unfinished);
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(EXIT_FAILED);
+    say_in_handler("the input was cut short while it was read");
     _exit(EXIT_FAILED);
 }
 
@@ -416,8 +388,9 @@ static void sum_up(struct summary *sum, const struct gguf *g, const uint32_t *ty
                             .seconds = now() - p->start};
 }
 
-static int write_model(const struct gguf *g, const struct options *opt, const uint32_t *types,
-                       struct threads *threads, struct summary *sum, struct error *err) {
+static int write_model(const struct gguf *g, const struct quantize_options *opt,
+                       const uint32_t *types, struct threads *threads, struct summary *sum,
+                       struct error *err) {
     struct progress p = {.start = now(), .on_terminal = isatty(STDERR_FILENO)};
     for (size_t i = 0; i < g->n_tensors; i++) {
         const struct gguf_tensor *t = &g->tensors[i];
@@ -433,7 +406,8 @@ static int write_model(const struct gguf *g, const struct options *opt, const ui
     return result;
 }
 
-static int quantize_file(const struct options *opt, struct summary *sum, struct error *err) {
+static int quantize_file(const struct quantize_options *opt, struct summary *sum,
+                         struct error *err) {
     if (arithmetic_check(err) != 0) return -1;
     struct gguf g;
     if (gguf_open(&g, opt->in, err) != 0) return -1;
@@ -452,43 +426,42 @@ static int quantize_file(const struct options *opt, struct summary *sum, struct 
     return result;
 }
 
-static int parse_threads(const char *text, int *n_threads, struct error *err) {
-    char *end = NULL;
-    long n = text ? strtol(text, &end, 10) : 0;
-    if (!text || end == text || *end != '\0' || n < 1 || n > 512) {
-        return error_set(err, KQ_BAD_ARGUMENT,
-                         "-t: expected a number of threads from 1 to 512, found %s",
-                         text ? text : "nothing");
+/* Words of `text` between columns `left` and 79. */
+static void print_wrapped(const char *text, int left) {
+    int column = left;
+    while (*text) {
+        int len = (int)strcspn(text, " ");
+        if (column > left && column + 1 + len > 79) {
+            printf("\n%*s", left, "");
+            column = left;
+        }
+        column += printf("%s%.*s", column > left ? " " : "", len, text);
+        text += len;
+        text += strspn(text, " ");
     }
-    *n_threads = (int)n;
-    return 0;
+    putchar('\n');
 }
 
-static int parse_options(int argc, char **argv, struct options *opt, struct error *err) {
-    const char *type = "", **const places[] = {&opt->in, &opt->out, &type};
-    int n = 0;
-    *opt = (struct options){0};
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-t") == 0) {
-            if (parse_threads(argv[i + 1], &opt->n_threads, err) != 0) return -1;
-            i++;
-        } else if (strcmp(argv[i], "--allow-requantize") == 0) {
-            opt->requantize = true;
-        } else if (argv[i][0] == '-') {
-            return error_set(err, KQ_BAD_ARGUMENT, "unknown option %s", argv[i]);
-        } else if (n == 3) {
-            return error_set(err, KQ_BAD_ARGUMENT,
-                             "expected IN.gguf OUT.gguf TYPE, found one more: %s", argv[i]);
-        } else {
-            *places[n++] = argv[i];
-        }
+static void print_rows(const struct quantize_option *rows) {
+    for (; rows->name; rows++) {
+        const char *comma = rows->synonym[0] ? ", " : "", *blank = rows->value[0] ? " " : "";
+        int column = printf("  %s%s%s%s%s", rows->name, comma, rows->synonym, blank, rows->value);
+        printf("%*s", column < 22 ? 22 - column : 2, "");
+        print_wrapped(rows->help, 22);
     }
-    if (n < 3)
-        return error_set(err, KQ_BAD_ARGUMENT, "expected IN.gguf OUT.gguf TYPE, found %d of them",
-                         n);
-    opt->mix = mix_find(type);
-    if (opt->mix) return 0;
-    return error_set(err, KQ_BAD_ARGUMENT, "TYPE: expected " MIX_NAMES ", found %s", type);
+}
+
+static void print_help(void) {
+    printf("usage: %s %s\n\n", program_name(), quantize_synopsis);
+    puts("  IN.gguf             a model in F32, F16 or BF16\n"
+         "  OUT.gguf            where the quantized model goes; a file already there is\n"
+         "                      replaced\n"
+         "  TYPE                one of these, with the bits that a weight takes:\n");
+    print_rows(quantize_types);
+    putchar('\n');
+    print_rows(quantize_options);
+    putchar('\n');
+    print_wrapped(quantize_notes, 0);
 }
 
 /* Signals only raise a flag: the temporary file is removed on the way out. What the caller ignores
@@ -507,17 +480,15 @@ static void catch_signals(void) {
 int main(int argc, char **argv) {
     fp_enter(); // a library may have set another state
     struct error err;
-    messages_from("quantize");
+    called_as(argv[0], "quantize");
     if (prepare_streams() != 0) return EXIT_FAILED;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            fputs(usage, stdout);
-            return flush();
-        }
-    }
-    struct options opt;
-    if (parse_options(argc, argv, &opt, &err) != 0) {
+    struct quantize_options opt;
+    if (quantize_parse(&opt, argc, argv, &err) != 0) {
         return USAGE("%s (--help tells more)", err.text);
+    }
+    if (opt.help) {
+        print_help();
+        return flush();
     }
     catch_signals();
     struct summary sum;

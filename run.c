@@ -22,8 +22,7 @@ static void on_interrupt(int signal_number) {
 /* A page of the map is gone: somebody cut the file short while it was in use. */
 static void on_bus_error(int signal_number) {
     (void)signal_number;
-    static const char text[] = "run: the model file was cut short while it was in use\n";
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(EXIT_FAILED);
+    say_in_handler("the model file was cut short while it was in use");
     _exit(EXIT_FAILED);
 }
 
@@ -47,6 +46,7 @@ static int run_mode(struct session *s) {
 }
 
 int main(int argc, char **argv) {
+    called_as(argv[0], "run");
     if (prepare_streams() != 0) return EXIT_FAILED;
     fp_enter(); // for what is computed in cli/: a library may have set another state
     struct options o;

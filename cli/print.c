@@ -11,10 +11,17 @@
 
 #include "../utf8.h"
 
-static const char *program = "run";
+static const char *program = "run", *shown_name = "run";
 
-void messages_from(const char *name) {
-    program = name;
+void called_as(const char *argv0, const char *name) {
+    if (!argv0 || !argv0[0]) argv0 = name;
+    const char *slash = strrchr(argv0, '/');
+    program = slash ? slash + 1 : argv0;
+    shown_name = slash == argv0 + 1 && argv0[0] == '.' ? argv0 : program;
+}
+
+const char *program_name(void) {
+    return shown_name;
 }
 
 void say(const char *format, ...) {
@@ -24,6 +31,15 @@ void say(const char *format, ...) {
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
+}
+
+static bool write_all(const char *text) {
+    size_t len = strlen(text);
+    return write(STDERR_FILENO, text, len) == (ssize_t)len;
+}
+
+void say_in_handler(const char *text) {
+    (void)(write_all(program) && write_all(": ") && write_all(text) && write_all("\n"));
 }
 
 int prepare_streams(void) {

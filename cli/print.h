@@ -12,13 +12,21 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
  * this order. Writes that fail say so instead of ending the program. 0, or what to exit with. */
 int prepare_streams(void);
 
-/* What messages begin with from now on; "run" until then. The name is not copied. */
-void messages_from(const char *program);
+/* argv[0], whose last part messages begin with from now on, "run" until then; `name` if there is
+ * none. Neither is copied. */
+void called_as(const char *argv0, const char *name);
+
+/* What help calls the program: the last part of argv[0], after a ./ that was typed, so that its
+ * lines can be typed, too. */
+const char *program_name(void);
 
 /* "run: ...", and a newline, on standard error. */
 void say(const char *format, ...) PRINTF_LIKE(1, 2);
 #define FAIL(...) (say(__VA_ARGS__), EXIT_FAILED)
 #define USAGE(...) (say(__VA_ARGS__), EXIT_USAGE)
+
+/* The same from a signal handler. */
+void say_in_handler(const char *text);
 
 /* To standard output. Of printf and the like before it, flush says failures, too. */
 int print(struct gguf_str text);

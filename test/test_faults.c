@@ -217,7 +217,8 @@ static void test_shrinking_model(void) {
     static char err[512];
     slurp("err", err, sizeof err);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status %d", status);
-    CHECK(strcmp(err, "run: the model file was cut short while it was in use\n") == 0, "%s", err);
+    CHECK(strcmp(err, "program: the model file was cut short while it was in use\n") == 0, "%s",
+          err);
     close(to[0]);
     close(to[1]);
     close(from[0]);
@@ -254,7 +255,7 @@ static void test_shrinking_input(void) {
     static char err[512];
     slurp("err", err, sizeof err);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status %d: %s", status, err);
-    CHECK(strcmp(err, "quantize: the input was cut short while it was read\n") == 0, "%s", err);
+    CHECK(strcmp(err, "program: the input was cut short while it was read\n") == 0, "%s", err);
     CHECK(!has_file("holes.out"), "something is left");
 }
 

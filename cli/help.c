@@ -42,7 +42,7 @@ static void put_option(FILE *to, const struct option *option, bool all) {
 
 void print_help(FILE *to, bool all) {
     enum option_group group = N_GROUPS;
-    fputs("usage: ./run MODEL.gguf [options]\n", to);
+    fprintf(to, "usage: %s MODEL.gguf [options]\n", program_name());
     if (!all) fputs("\n", to);
     for (size_t i = 0; i < n_options; i++) {
         const struct option *option = &option_table[i];

@@ -16,7 +16,7 @@ esac
 # ---- usage ----------------------------------------------------------------------------------------
 
 run 2
-says "no arguments" "usage: ./run MODEL.gguf"
+says "no arguments" "run MODEL.gguf [options]"
 run 0 --help
 is "--help goes to standard output" 0 "$(bytes "$tmp/err")"
 says "--help" "--perplexity FILE" out

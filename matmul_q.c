@@ -103,7 +103,7 @@ const struct isa *const isa_all[] = {
 #if defined(__x86_64__)
     &isa_avx512vnni, &isa_avx512, &isa_avx2,
 #elif defined(__aarch64__)
-    &isa_neon_dotprod, &isa_neon,
+    &isa_neon_i8mm, &isa_neon_dotprod, &isa_neon,
 #endif
     &isa_portable, NULL};
 

@@ -1,5 +1,5 @@
-/* integers.h on NEON, with SIMD_DOTPROD also on its dot products: 4 rows to a register. What each
- * function does: int_avx512.h. */
+/* integers.h on NEON, with SIMD_DOTPROD also on its dot products and with SIMD_I8MM on its products
+ * of small matrices: 4 rows to a register. What each function does: int_avx512.h. */
 #ifndef INT_NEON_H
 #define INT_NEON_H
 
@@ -121,13 +121,48 @@ INLINE ri all_bytes(const ri s[2]) {
 #endif
 }
 
+/* s[i][0], s[i][1]: a sub-block's sums for vector i, as all_bytes takes them. */
+INLINE void add_dwords(ri s[][2], const ri *q, const int8_t *x, const struct form f, const int n) {
+    UNROLL for (int k = 0; k < f.sub; k++) {
+        UNROLL for (int i = 0; i < n; i++)
+            add_bytes(s[i], q[k], ri_load1(x + i * ACT_PART + 4 * k));
+    }
+}
+
+/* The same for pairs of vectors: one instruction multiplies two rows of eight columns by two
+ * vectors, four sums of twice as many products as of a dot product. */
+#if defined(SIMD_I8MM)
+#define HAS_PAIRS true
+INLINE void add_pairs(ri s[][2], const ri *q, const int8_t *x, const struct form f, const int n) {
+    UNROLL for (int k = 0; k < f.sub; k += 2) {
+        int8x16_t rows01 = vreinterpretq_s8_s32(vzip1q_s32(q[k], q[k + 1]));
+        int8x16_t rows23 = vreinterpretq_s8_s32(vzip2q_s32(q[k], q[k + 1]));
+        UNROLL for (int i = 0; i < n; i += 2) {
+            const int8_t *p = x + i * ACT_PART + 4 * k;
+            int8x16_t both = vcombine_s8(vld1_s8(p), vld1_s8(p + ACT_PART));
+            s[i][0] = vmmlaq_s32(s[i][0], rows01, both);
+            s[i + 1][0] = vmmlaq_s32(s[i + 1][0], rows23, both);
+        }
+    }
+    UNROLL for (int i = 0; i < n; i += 2) { // rows of vector i, then i + 1, in turn
+        ri first = vuzp1q_s32(s[i][0], s[i + 1][0]);
+        s[i + 1][0] = vuzp2q_s32(s[i][0], s[i + 1][0]);
+        s[i][0] = first;
+    }
+}
+#else
+#define HAS_PAIRS false
+#define add_pairs add_dwords
+#endif
+
 INLINE void add_sub_block(ri *sum, const ri *q, const int8_t *x, const int32_t *less,
                           const ri *scale, const struct form f, const int n) {
     ri s[TILE_VECTORS][2];
     UNROLL for (int i = 0; i < n; i++) s[i][0] = s[i][1] = ri_set1(0);
-    UNROLL for (int k = 0; k < f.sub; k++) {
-        UNROLL for (int i = 0; i < n; i++)
-            add_bytes(s[i], q[k], ri_load1(x + i * ACT_PART + 4 * k));
+    if (HAS_PAIRS && n % 2 == 0) {
+        add_pairs(s, q, x, f, n);
+    } else {
+        add_dwords(s, q, x, f, n);
     }
     UNROLL for (int i = 0; i < n; i++) {
         ri all = all_bytes(s[i]);

@@ -256,8 +256,8 @@ extern const struct isa isa_avx2, isa_avx512, isa_avx512vnni;
 extern const struct integer_products integers_avx2, integers_avx512vnni;
 extern const struct ops ops_avx2;
 #elif defined(__aarch64__)
-extern const struct isa isa_neon, isa_neon_dotprod;
-extern const struct integer_products integers_neon, integers_dotprod;
+extern const struct isa isa_neon, isa_neon_dotprod, isa_neon_i8mm;
+extern const struct integer_products integers_neon, integers_dotprod, integers_i8mm;
 #endif
 
 /* The implementations compiled in, best first, NULL at the end. */

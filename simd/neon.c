@@ -23,6 +23,14 @@ static bool usable_dotprod(void) {
 #endif
 }
 
+static bool usable_i8mm(void) {
+#if defined(__linux__) && defined(HWCAP2_I8MM)
+    return usable_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+#else
+    return false;
+#endif
+}
+
 static const struct ops ops_neon = OPS_SIMD;
 const struct isa isa_neon = {
     .name = "neon", .usable = usable, PRODUCTS_SIMD, .integers = &integers_neon, .ops = &ops_neon};
@@ -31,6 +39,11 @@ const struct isa isa_neon_dotprod = {.name = "neon-dotprod",
                                      PRODUCTS_SIMD,
                                      .integers = &integers_dotprod,
                                      .ops = &ops_neon};
+const struct isa isa_neon_i8mm = {.name = "neon-i8mm",
+                                  .usable = usable_i8mm,
+                                  PRODUCTS_SIMD,
+                                  .integers = &integers_i8mm,
+                                  .ops = &ops_neon};
 #else
 typedef int translation_unit_must_not_be_empty;
 #endif

@@ -28,8 +28,19 @@
 #define SIMD_TARGET "avx2,fma,f16c"
 #endif
 #elif defined(SIMD_NEON)
+// Before clang 16 arm_neon.h went by what the whole file is compiled for.
+#if defined(__clang__) && defined(SIMD_DOTPROD) && !defined(__ARM_FEATURE_DOTPROD)
+#define __ARM_FEATURE_DOTPROD 1
+#endif
+#if defined(__clang__) && defined(SIMD_I8MM) && !defined(__ARM_FEATURE_MATMUL_INT8)
+#define __ARM_FEATURE_MATMUL_INT8 1
+#endif
 #include <arm_neon.h>
-#if defined(SIMD_DOTPROD) && defined(__clang__)
+#if defined(SIMD_I8MM) && defined(__clang__)
+#define SIMD_TARGET "dotprod,i8mm"
+#elif defined(SIMD_I8MM)
+#define SIMD_TARGET "arch=armv8.2-a+dotprod+i8mm"
+#elif defined(SIMD_DOTPROD) && defined(__clang__)
 #define SIMD_TARGET "dotprod"
 #elif defined(SIMD_DOTPROD)
 #define SIMD_TARGET "arch=armv8.2-a+dotprod"

@@ -19,6 +19,8 @@ x86_64)
 aarch64 | arm64)
     echo neon
     grep -qE "^Features.* asimddp( |$)" /proc/cpuinfo 2>/dev/null && echo neon-dotprod
+    grep -E "^Features.* asimddp( |$)" /proc/cpuinfo 2>/dev/null | grep -qE " i8mm( |$)" &&
+        echo neon-i8mm
     ;;
 esac
 exit 0

@@ -104,7 +104,8 @@ $(BUILD)/linked: $(call if_other,$(BUILD)/linked,$(LINKED)) | $(BUILD)/test
 	@$(call print,$(LINKED)) >$@
 
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cli/quantize_options.c,$(wildcard cli/*.c)))
-$(BUILD)/run $(BUILD)/test/fuzz_options $(BUILD)/test/test_options $(BUILD)/test/test_thoughts: $(CLI_OBJ)
+$(BUILD)/run $(BUILD)/test/fuzz_options $(BUILD)/test/test_options $(BUILD)/test/test_thoughts \
+    $(BUILD)/test/test_stops: $(CLI_OBJ)
 $(BUILD)/quantize: $(BUILD)/cli/print.o $(BUILD)/cli/quantize_options.o
 $(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ) $(BUILD)/linked
 	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) -o $@ $(LDLIBS)

@@ -71,8 +71,7 @@ static float positive_zero(float x) {
     return x + 0.0f; // -0 + 0 is +0
 }
 
-static void load_candidates(struct sampler *s, const float *logits, const int32_t *history,
-                            size_t n_history) {
+static void load_candidates(struct sampler *s, const float *logits) {
     s->n = s->n_vocab;
     for (int i = 0; i < s->n; i++) {
         s->candidate[i] = (struct candidate){.logit = positive_zero(logits[i]), .id = i};
@@ -81,17 +80,28 @@ static void load_candidates(struct sampler *s, const float *logits, const int32_
         int32_t id = s->forbidden[i];
         if (id >= 0 && id < s->n_vocab) s->candidate[id].logit = -INFINITY;
     }
-    float penalty = s->params.repeat_penalty;
-    int last_n = s->params.repeat_last_n;
-    if (penalty == 1) return;
+}
+
+/* What a recent token's logit becomes that occurs `times` times (llama.cpp's penalties). */
+static float penalized(const struct sampler_params *p, float x, double times) {
+    x = x > 0 ? x / p->repeat_penalty : x * p->repeat_penalty; // may overflow
+    x = x - ((float)times * p->frequency_penalty + p->presence_penalty);
+    return positive_zero(fminf(FLT_MAX, fmaxf(-FLT_MAX, x)));
+}
+
+/* All candidates are there, by their ids, and their weights are 0. */
+static void penalize(struct sampler *s, const int32_t *history, size_t n_history) {
+    const struct sampler_params *p = &s->params;
+    int last_n = p->repeat_last_n;
+    if (p->repeat_penalty == 1 && p->presence_penalty == 0 && p->frequency_penalty == 0) return;
     size_t from = last_n < 0 || (size_t)last_n > n_history ? 0 : n_history - (size_t)last_n;
     for (size_t i = from; i < n_history; i++) {
-        int32_t id = history[i];
-        if (id < 0 || id >= s->n_vocab) continue;
-        float x = logits[id]; // not the candidate's: a repeated token is penalized once
-        if (s->candidate[id].logit == -INFINITY) continue;
-        x = x > 0 ? x / penalty : x * penalty; // may overflow
-        s->candidate[id].logit = positive_zero(fminf(FLT_MAX, fmaxf(-FLT_MAX, x)));
+        if (history[i] >= 0 && history[i] < s->n_vocab) s->candidate[history[i]].weight++;
+    }
+    for (int i = 0; i < s->n; i++) {
+        struct candidate *c = &s->candidate[i];
+        if (c->weight == 0 || c->logit == -INFINITY) continue;
+        c->logit = penalized(p, c->logit, c->weight);
     }
 }
 
@@ -175,7 +185,8 @@ static int32_t draw(struct sampler *s, double sum) {
 static int32_t pick(struct sampler *s, const float *logits, const int32_t *history,
                     size_t n_history) {
     if (unusable_logits(logits, s->n_vocab)) return -1;
-    load_candidates(s, logits, history, n_history);
+    load_candidates(s, logits);
+    penalize(s, history, n_history);
     struct candidate best = likeliest(s);
     if (best.logit == -INFINITY) return -1;
     if (s->params.temp == 0) return best.id;
@@ -200,6 +211,11 @@ static int check_params(const struct sampler_params *p, struct error *err) {
     if (!(p->repeat_penalty > 0 && p->repeat_penalty < INFINITY)) {
         return error_set(err, KQ_BAD_ARGUMENT, "repeat penalty: expected more than 0, found %g",
                          (double)p->repeat_penalty);
+    }
+    if (!isfinite(p->presence_penalty) || !isfinite(p->frequency_penalty)) {
+        return error_set(err, KQ_BAD_ARGUMENT,
+                         "presence and frequency penalty: expected numbers, found %g and %g",
+                         (double)p->presence_penalty, (double)p->frequency_penalty);
     }
     if (p->top_p != p->top_p || p->min_p != p->min_p) {
         return error_set(err, KQ_BAD_ARGUMENT, "top-p and min-p: expected numbers, found %g and %g",

@@ -20,6 +20,9 @@ struct sampler_params {
                           // stays; <= 0: off
     float temp;           // logits are divided by it, after the steps above; 0: the likeliest token
     uint64_t seed;
+    // Taken from the logits of recent tokens, after repeat_penalty; 0: off
+    float presence_penalty;  // once
+    float frequency_penalty; // as often as the token is among them
 };
 
 struct sampler;

@@ -168,11 +168,11 @@ static int generate_answer(struct chat *c) {
     for (bool more = status == 0; more;) {
         size_t n_said = s->tokens.n - s->n_prompt;
         status = generate(s, c->n_gen < 0 ? -1 : c->n_gen - (int)n_said, &stream, logits);
-        more = status == 0 && s->context_full;
+        more = status == 0 && s->stopped == STOPPED_CONTEXT;
         if (more) status = make_room(c, &more, &logits);
         more = more && status == 0;
     }
-    return status == 0 || was_interrupted(s) ? end_text(&stream) : status;
+    return status == 0 || was_interrupted(s) ? end_text(s, &stream) : status;
 }
 
 /* The field for thoughts that the template reads, NULL if it reads none. */
@@ -242,7 +242,7 @@ static int try_answer(struct chat *c, bool *answered) {
     }
     if (status || (was_interrupted(s) && !c->typed.terminal)) return EXIT_FAILED;
     say_what_is_left_out(c);
-    if (s->context_full) {
+    if (s->stopped == STOPPED_CONTEXT) {
         say("the context of %d tokens is full: %s", s->n_ctx, more_context(s));
     }
     *answered = !was_interrupted(s) || s->tokens.n > s->n_prompt;
@@ -586,6 +586,7 @@ static int open_chat(struct chat *c) {
     struct sampler_params sampling = {0};
     if (status == 0) sampling = chat_sampling(s);
     if (status == 0) status = open_sampler(s, &sampling);
+    if (status == 0) status = open_stops(s);
     if (status == 0 && o->system) {
         char *text = NULL;
         size_t len;

@@ -17,6 +17,7 @@ int run_prompt(struct session *s, const float **logits) {
         for (int i = each ? 0 : n - 1; status == 0 && i < n; i++) {
             if (each || done == s->n_prompt) status = logits_of(s, i, logits);
         }
+        if (was_interrupted(s)) s->stopped = STOPPED_BY_USER;
         if (status) return status;
         show_progress(start, "reading the prompt:", done, s->n_prompt);
     }
@@ -27,18 +28,42 @@ int run_prompt(struct session *s, const float **logits) {
     return 0;
 }
 
-int print_token(struct session *s, struct token_stream *stream, int32_t id) {
-    struct gguf_str out[2];
-    if (!s->tokenizer) return 0;
+/* What of the token is to be printed now. */
+static void next_text(struct session *s, struct token_stream *stream, int32_t id,
+                      struct gguf_str out[2]) {
     // Thoughts that end in a control token would run into the answer.
     bool shown = s->o->chat && is_thought_mark(piece_of(s, id, true));
     token_stream_next(stream, piece_of(s, id, shown), out);
+}
+
+int print_token(struct session *s, struct token_stream *stream, int32_t id) {
+    struct gguf_str out[2];
+    if (!s->tokenizer) return 0;
+    next_text(s, stream, id, out);
     int status = out[0].len ? print(out[0]) : 0;
     return status == 0 && out[1].len ? print(out[1]) : status;
 }
 
-int end_text(struct token_stream *stream) {
-    struct gguf_str held = token_stream_end(stream);
+/* Of a token that was generated, up to a text of --stop. */
+static int print_generated(struct session *s, struct token_stream *stream, int32_t id,
+                           bool *found) {
+    struct gguf_str out[2], text;
+    int status = 0;
+    *found = false;
+    if (!s->tokenizer) return 0;
+    next_text(s, stream, id, out);
+    for (int i = 0; status == 0 && i < 2 && !*found; i++) {
+        if (stops_next(&s->stops, out[i], &text, found) < 0)
+            return FAIL("out of memory for --stop");
+        if (text.len) status = print(text);
+    }
+    if (*found) token_stream_end(stream); // what has begun behind it
+    return status == 0 ? flush() : status;
+}
+
+int end_text(struct session *s, struct token_stream *stream) {
+    struct gguf_str begun = stops_end(&s->stops), held = token_stream_end(stream);
+    if (begun.len > 0 && print(begun) != 0) return EXIT_FAILED;
     if (held.len > 0) {
         say("the text ends within a character, of which the first %zu bytes are left out",
             held.len);
@@ -47,34 +72,42 @@ int end_text(struct token_stream *stream) {
     return flush();
 }
 
+static bool ends_text(const struct session *s, int32_t id) {
+    return (s->tokenizer && tokenizer_is_eog(s->tokenizer, id)) ||
+           (s->ends_turn && id == s->end_of_turn);
+}
+
 int generate(struct session *s, int n_gen, struct token_stream *stream, const float *logits) {
     double start = now();
     int status = 0;
     size_t row = (size_t)s->model.n_vocab * sizeof *logits;
-    s->context_full = false;
+    s->stopped = STOPPED_LENGTH;
     if (s->tokens.n == s->n_prompt) { // otherwise an answer goes on
         s->gen_s = 0;
         s->logits_hash = fnv1a(FNV_START, logits, n_gen == 0 ? row : 0);
     }
     for (int n = 0; status == 0 && (n_gen < 0 || n < n_gen); n++) {
+        bool found;
         s->logits_hash = fnv1a(s->logits_hash, logits, row);
         int32_t id = sampler_pick(s->sampler, logits, s->tokens.ids, s->tokens.n);
         if (id < 0) { // logits_of gives none that the sampler refuses by themselves
             status = FAIL("no token may follow: tokenizer.ggml.suppress_tokens forbids them all");
             break;
         }
-        if (s->tokenizer && tokenizer_is_eog(s->tokenizer, id)) break;
-        if (s->ends_turn && id == s->end_of_turn) break;
+        s->stopped = STOPPED_EOS;
+        if (ends_text(s, id)) break;
         s->tokens.ids[s->tokens.n++] = id;
-        status = print_token(s, stream, id);
-        if (status == 0) status = flush();
+        status = print_generated(s, stream, id, &found);
+        s->stopped = found ? STOPPED_TEXT : STOPPED_LENGTH;
         bool last = n + 1 == n_gen && !s->logits_file; // nobody asks for what comes after it
-        if (status || last) break;
-        s->context_full = n_past(s) == s->n_ctx;
-        if (s->context_full) break;
+        if (status || last || found) break;
+        s->stopped = STOPPED_CONTEXT;
+        if (n_past(s) == s->n_ctx) break;
+        s->stopped = STOPPED_LENGTH;
         status = stop_asked(s) ? interrupted(s) : forward(s, &id, 1);
         if (status == 0) status = logits_of(s, 0, &logits);
     }
+    if (was_interrupted(s)) s->stopped = STOPPED_BY_USER;
     s->gen_s += now() - start;
     note_memory(s);
     return status;

@@ -150,7 +150,7 @@ static bool set_option(struct options *o, const struct option *option, const cha
         return true;
     case TEXTS: {
         struct option_texts *texts = to;
-        if (texts->n == OPTIONS_MOST_TEXTS) return false;
+        if (texts->n == OPTIONS_MOST_TEXTS || !*value) return false;
         texts->text[texts->n++] = value;
         return true;
     }

@@ -28,8 +28,9 @@ struct options {
     struct sampler_params sampling;
     bool reference, verify, kv_f32, json, quiet, allow_special, keep_newline;
     bool escapes, no_bos, no_special; // of the prompt
-    bool seeded;                      // a seed was given
-    struct option_texts ignored_keys;
+    bool ignore_eos;
+    bool seeded; // a seed was given
+    struct option_texts ignored_keys, stops;
     bool tokens, info, plan, bench, chat;   // modes
     bool help, help_all, version, families; // and nothing else
     const struct isa *isa;
@@ -47,7 +48,7 @@ enum option_kind {
     FLAG,           // bool: set
     HELP,           // bool: set; "all" sets the bool behind it, too
     TEXT,           // const char *: as it stands
-    TEXTS,          // struct option_texts: one more
+    TEXTS,          // struct option_texts: one more, not empty
     MODEL,          // const char *: as an argument that is no option is
     COUNT,          // int from min to max
     NUMBER,         // float from min to max

@@ -118,6 +118,20 @@ int option_text(const struct session *s, const char *given, char **text, size_t 
     return 0;
 }
 
+int open_stops(struct session *s) {
+    const struct option_texts *given = &s->o->stops;
+    if (given->n == 0) return 0;
+    s->stops.texts = calloc(given->n, sizeof *s->stops.texts);
+    if (!s->stops.texts) return FAIL("out of memory for --stop");
+    for (size_t i = 0; i < given->n; i++) {
+        struct stop_text *text = &s->stops.texts[i];
+        int status = option_text(s, given->text[i], &text->data, &text->len);
+        if (status) return status;
+        s->stops.n++;
+    }
+    return 0;
+}
+
 /* BOS twice: mostly once because the vocabulary says so, and once more in the text. */
 static void warn_of_bos(const struct session *s) {
     const int32_t *ids = s->tokens.ids, bos = s->tokenizer ? tokenizer_bos(s->tokenizer) : -1;

@@ -18,6 +18,9 @@ void unescape(char *text, size_t *len);
 /* A text of an option: malloc'ed, without its escapes if -e was given; it may hold any bytes. */
 int option_text(const struct session *s, const char *given, char **text, size_t *len);
 
+/* Sets s->stops to what --stop says. */
+int open_stops(struct session *s);
+
 /* Appends "1 5 7" or "1,5,7", each from 0 to n_vocab - 1. 0, or -1 and err, which begins with the
  * name: KQ_BAD_ARGUMENT if the text is wrong, KQ_NO_MEMORY. */
 int parse_ids(const char *name, struct gguf_str text, int n_vocab, struct token_list *ids,

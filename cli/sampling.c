@@ -19,7 +19,8 @@ static const struct sampling_key sampling_keys[] = {
     {"min_p", "--min-p", 0, 1, offsetof(struct sampler_params, min_p), false},
     {"penalty_repeat", "--repeat-penalty", 1e-3f, 1e3f,
      offsetof(struct sampler_params, repeat_penalty), false},
-    {"penalty_last_n", NULL, -1, 1e6f, offsetof(struct sampler_params, repeat_last_n), true},
+    {"penalty_last_n", "--repeat-last-n", -1, 1e6f, offsetof(struct sampler_params, repeat_last_n),
+     true},
 };
 #define N_SAMPLING_KEYS (sizeof sampling_keys / sizeof *sampling_keys)
 
@@ -31,7 +32,7 @@ static bool take_sampling(const struct session *s, const struct gguf_kv *kv,
     double v = number ? gguf_f32_at(kv, 0) : integer ? (double)gguf_int_at(kv, 0) : NAN;
     if (!(v >= (double)k->min && v <= (double)k->max)) return false;
     if (k->whole && (double)(int)v != v) return false;
-    if (k->option && options_given(s->o, k->option)) return true;
+    if (options_given(s->o, k->option)) return true;
     void *to = (char *)p + k->at;
     if (k->whole) {
         *(int *)to = (int)v;

@@ -161,6 +161,24 @@ const char *more_context(const struct session *s) {
                                   : "-c N makes room for more";
 }
 
+/* The file's suppressed tokens, and with --ignore-eos those that end a text. */
+static int forbid_tokens(struct session *s) {
+    size_t n = 0;
+    const struct tokenizer *t = s->tokenizer;
+    if (!t) return 0;
+    const int32_t *suppressed = tokenizer_suppressed(t, &n);
+    size_t room = n + (s->o->ignore_eos ? (size_t)tokenizer_n_vocab(t) + 1 : 0);
+    s->forbidden = malloc((room + 1) * sizeof *s->forbidden);
+    if (!s->forbidden) return FAIL("out of memory for %zu tokens", room);
+    if (n > 0) memcpy(s->forbidden, suppressed, n * sizeof *s->forbidden);
+    for (int32_t id = 0; s->o->ignore_eos && id < tokenizer_n_vocab(t); id++) {
+        if (tokenizer_is_eog(t, id)) s->forbidden[n++] = id;
+    }
+    if (s->o->ignore_eos && s->ends_turn) s->forbidden[n++] = s->end_of_turn;
+    sampler_forbid(s->sampler, s->forbidden, n);
+    return 0;
+}
+
 int open_sampler(struct session *s, const struct sampler_params *params) {
     struct sampler_params p = *params;
     if (!s->o->seeded && p.temp > 0) { // random; the statistics repeat it
@@ -172,16 +190,15 @@ int open_sampler(struct session *s, const struct sampler_params *params) {
     s->sampling = p;
     s->sampler = sampler_open(&p, s->model.n_vocab, &s->err);
     if (!s->sampler) return failed(s, NULL);
-    size_t n = 0;
-    const int32_t *forbidden = s->tokenizer ? tokenizer_suppressed(s->tokenizer, &n) : NULL;
-    sampler_forbid(s->sampler, forbidden, n);
-    return 0;
+    return forbid_tokens(s);
 }
 
 void close_session(struct session *s) {
     if (s->logits_file) fclose(s->logits_file);
     token_list_free(&s->tokens);
     sampler_close(s->sampler);
+    free(s->forbidden);
+    stops_free(&s->stops);
     close_engine(&s->main);
     close_engine(&s->reference);
     threads_close(s->threads);

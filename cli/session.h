@@ -12,11 +12,21 @@
 #include "../transformer.h"
 #include "options.h"
 #include "print.h"
+#include "stops.h"
 #include "verify.h"
 
 struct engine {
     struct transformer *transformer;
     struct seq *seq;
+};
+
+/* Why generation ended. */
+enum stopped {
+    STOPPED_LENGTH,  // -n
+    STOPPED_EOS,     // a token that ends a text or a turn
+    STOPPED_TEXT,    // --stop
+    STOPPED_CONTEXT, // which is full
+    STOPPED_BY_USER,
 };
 
 struct session {
@@ -39,7 +49,9 @@ struct session {
     size_t n_stable;                // of the prompt: so many are likely to begin the next one, too
     bool ends_turn;                 // a conversation's turns end with a token of their own,
     int32_t end_of_turn;            // this one
-    bool context_full;              // and so generation ended
+    enum stopped stopped;           // the last time that something was generated
+    struct stops stops;
+    int32_t *forbidden; // malloc'ed: what the sampler must not pick
     FILE *logits_file;
     uint64_t logits_hash;
     struct verdict verdict; // of --verify
@@ -70,7 +82,8 @@ int open_transformer(struct session *s, int n_ctx);
 
 /* What to do about a context that is full: part of a message. */
 const char *more_context(const struct session *s);
-/* Chooses a seed if none was given. */
+/* Chooses a seed if none was given. With --ignore-eos, no token that ends a text or a turn will be
+ * picked. */
 int open_sampler(struct session *s, const struct sampler_params *params);
 void close_session(struct session *s);
 

@@ -9,6 +9,17 @@ void note_memory(struct session *s) {
     if (bytes > s->anon_bytes) s->anon_bytes = bytes;
 }
 
+/* In words, and as the names that clients of other engines know. */
+static const struct {
+    const char *words, *name;
+} reasons[] = {
+    [STOPPED_LENGTH] = {"-n", "length"},
+    [STOPPED_EOS] = {"the model", "eos"},
+    [STOPPED_TEXT] = {"--stop", "stop"},
+    [STOPPED_CONTEXT] = {"a full context", "context"},
+    [STOPPED_BY_USER] = {"a signal", "interrupted"},
+};
+
 struct stats {
     size_t n_gen;
     double prompt_rate, gen_rate; // tokens per second
@@ -30,16 +41,17 @@ static struct stats collect(const struct session *s) {
 
 void print_json(const struct session *s) {
     struct stats st = collect(s);
-    fprintf(stderr,
-            "{\"prompt_tokens\": %zu, \"prompt_tok_s\": %.2f, \"gen_tokens\": %zu, "
-            "\"gen_tok_s\": %.2f, \"load_s\": %.4f, \"mapped_bytes\": %zu, \"kv_bytes\": %zu, "
-            "\"scratch_bytes\": %zu, \"peak_anon_bytes\": %zu, \"isa\": \"%s\", \"act\": %d, "
-            "\"threads\": %d, \"seed\": %llu, %s%s%s\"logits_hash\": \"%016llx\"}\n",
-            s->n_prompt, st.prompt_rate, st.n_gen, st.gen_rate, s->load_s, s->gguf.mapped_bytes,
-            st.kv_bytes, st.scratch_bytes, st.peak_anon_bytes, s->o->isa->name,
-            s->o->act ? s->o->act : 32, threads_count(s->threads), (unsigned long long)s->seed,
-            *s->date ? "\"date\": \"" : "", s->date, *s->date ? "\", " : "",
-            (unsigned long long)s->logits_hash);
+    fprintf(
+        stderr,
+        "{\"prompt_tokens\": %zu, \"prompt_tok_s\": %.2f, \"gen_tokens\": %zu, "
+        "\"gen_tok_s\": %.2f, \"load_s\": %.4f, \"mapped_bytes\": %zu, \"kv_bytes\": %zu, "
+        "\"scratch_bytes\": %zu, \"peak_anon_bytes\": %zu, \"isa\": \"%s\", \"act\": %d, "
+        "\"threads\": %d, \"seed\": %llu, \"stop\": \"%s\", %s%s%s\"logits_hash\": \"%016llx\"}\n",
+        s->n_prompt, st.prompt_rate, st.n_gen, st.gen_rate, s->load_s, s->gguf.mapped_bytes,
+        st.kv_bytes, st.scratch_bytes, st.peak_anon_bytes, s->o->isa->name,
+        s->o->act ? s->o->act : 32, threads_count(s->threads), (unsigned long long)s->seed,
+        reasons[s->stopped].name, *s->date ? "\"date\": \"" : "", s->date, *s->date ? "\", " : "",
+        (unsigned long long)s->logits_hash);
 }
 
 static void print_sampling(const struct sampler_params *p) {
@@ -54,6 +66,12 @@ static void print_sampling(const struct sampler_params *p) {
     if (p->repeat_penalty < 1 || p->repeat_penalty > 1) {
         fprintf(stderr, ", repeat-penalty %g", (double)p->repeat_penalty);
     }
+    if (p->presence_penalty < 0 || p->presence_penalty > 0) {
+        fprintf(stderr, ", presence-penalty %g", (double)p->presence_penalty);
+    }
+    if (p->frequency_penalty < 0 || p->frequency_penalty > 0) {
+        fprintf(stderr, ", frequency-penalty %g", (double)p->frequency_penalty);
+    }
     fputc('\n', stderr);
 }
 
@@ -64,6 +82,7 @@ void print_stats(const struct session *s) {
     if (s->n_reused > 0) fprintf(stderr, "  (%zu were in the cache)", s->n_reused);
     fprintf(stderr, "\ngenerated  %6zu tokens %9.2f tok/s", st.n_gen, st.gen_rate);
     if (st.n_gen > 0) fprintf(stderr, "  (%.2f ms each)", 1e3 * s->gen_s / (double)st.n_gen);
+    fprintf(stderr, "\nended by   %s", reasons[s->stopped].words);
     fprintf(stderr, "\nloaded in  %6.0f ms; %s, %d threads%s; logits %016llx", 1e3 * s->load_s,
             s->o->isa->name, threads_count(s->threads), how_computed(s->o),
             (unsigned long long)s->logits_hash);

@@ -83,6 +83,7 @@ static int open_text(struct session *s) {
     if (status == 0) status = open_transformer(s, default_context(s));
     if (status == 0) status = check_prompt(s);
     if (status == 0) status = open_sampler(s, &s->o->sampling);
+    if (status == 0) status = open_stops(s);
     if (status == 0) status = open_logits_file(s);
     s->load_s = now() - s->start;
     return status;
@@ -110,11 +111,11 @@ int run_text(struct session *s) {
     if (status == 0) status = run_prompt(s, &logits);
     if (status == 0) status = generate(s, o->n_gen, &stream, logits);
     bool ended = status == 0 || was_interrupted(s);
-    int printed = ended ? end_text(&stream) : 0;
+    int printed = ended ? end_text(s, &stream) : 0;
     if (status == 0) status = printed;
     if (status == 0) status = verify_products(s);
     status = close_logits_file(s, status);
-    if (s->context_full) {
+    if (s->stopped == STOPPED_CONTEXT) {
         say("the context of %d tokens is full: %s", s->n_ctx, more_context(s));
     }
     if (!o->quiet && ended && !printed) print_stats(s);

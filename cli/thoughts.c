@@ -68,6 +68,9 @@ static int read_spoken(struct session *s, struct spoken *out) {
         memset(out->control + at, control, piece.len);
         at += piece.len;
     }
+    // What --stop left out was at the end, between control tokens perhaps.
+    size_t n_cut = s->stopped == STOPPED_TEXT ? s->stops.n_cut : 0;
+    while (n_cut > 0 && out->len > 0) n_cut -= !out->control[--out->len];
     return 0;
 }
 

@@ -19,7 +19,7 @@ cli/template cli/conversation cli/generate
 cli/stats cli/prompt cli/thoughts cli/typed cli/sampling
 cli/session
 cli/options=cli/option_table cli/quantize_options
-cli/verify
+cli/verify cli/stops
 cli/print cli/memory
 kq
 transformer

@@ -158,7 +158,10 @@ is "-n 0 -q: nothing" "" "$(cat "$tmp/out")"
 is "-q: no statistics" 0 "$(bytes "$tmp/err")"
 run 0 $demo -p "Once upon a time" -n 8
 says "statistics" "generated       8 tokens"
-run 0 $demo -p "Once upon a time" -n -1 -c 20
+says "statistics: why it ended" "ended by   -n"
+run 0 $demo -p "Once upon a time" -n -1 -c 20 --json
+says "statistics: a full context" "ended by   a full context"
+says "--json: a full context" '"stop": "context"'
 says "-n -1" "the context of 20 tokens is full"
 run 0 $demo -p "Once upon a time" -n 5 -q
 cp "$tmp/out" "$tmp/from_p"
@@ -167,6 +170,35 @@ run 0 $demo -f "$tmp/prompt" -n 5 -q
 same "-f" "$tmp/from_p" "$tmp/out"
 limit "$RUN" $demo -n 5 -q <"$tmp/prompt" >"$tmp/out" 2>"$tmp/err"
 same "standard input" "$tmp/from_p" "$tmp/out"
+
+# The demo model goes on with ", there was a king who had a son".
+text=$(cat "$tmp/from_p")
+run 0 $demo -p "Once upon a time" -n 9 -q
+text=$(cat "$tmp/out")
+word=${text##* }
+run 0 $demo -p "Once upon a time" -n 40 -q --json --stop "$word"
+is "--stop: the text before it" "${text% *} " "$(cat "$tmp/out")"
+says "--stop: why it ended" '"stop": "stop"'
+run 0 $demo -p "Once upon a time" -n 9 -q --stop "$word and nothing that comes then"
+is "--stop: its beginning alone" "$text" "$(cat "$tmp/out")"
+run 0 $demo -p "Once upon a time" -n 9 --stop Once
+is "--stop: of the prompt nothing" "Once upon a time$text" "$(cat "$tmp/out")"
+printf 'hello\n/save %s\n' "$tmp/saved" >"$tmp/prompt"
+limit "$RUN" $demo --chat --template chatml --temp 0 -n 30 -q --stop Palace <"$tmp/prompt" \
+    >"$tmp/out" 2>"$tmp/err"
+is "--stop in a chat: the answer" "And the " "$(cat "$tmp/out")"
+matches "--stop in a chat: what is remembered" '"content": "And the "' "$tmp/saved"
+run 0 $model --ids "1 5 7" -n -1 --temp 5 -s 2 --json
+says "a text that the model ends" '"stop": "eos"'
+says "a text that the model ends" "ended by   the model"
+run 0 $model --ids "1 5 7" -n -1 --temp 5 -s 2 --json --ignore-eos
+says "--ignore-eos" '"stop": "context"'
+run 0 $demo -p "Once upon a time" -n 40 --presence-penalty 3 -q
+cp "$tmp/out" "$tmp/presence"
+run 0 $demo -p "Once upon a time" -n 40 -q
+differ "--presence-penalty" "$tmp/presence" "$tmp/out"
+run 0 $demo -p "Once upon a time" -n 40 --frequency-penalty 3 -q --repeat-last-n 0
+differ "--repeat-last-n 0" "$tmp/presence" "$tmp/out"
 
 # What editors put around a text, and a program that pipes one: nothing but the last newline goes.
 bom='\357\273\277'
@@ -334,6 +366,7 @@ stops() {
     after=$(date +%s)
     if [ $((after - before)) -le 2 ]; then ok; else fail "Ctrl-C, $*: $((after - before)) seconds"; fi
     says "Ctrl-C, $*" "generated"
+    says "Ctrl-C, $*" "ended by   a signal"
 }
 stops -p "Once upon a time" -n -1 -c 4000
 stops -f demo/heldout.txt -n 1 -c 30000 -b 30000 # in the middle of its only batch

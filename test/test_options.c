@@ -136,7 +136,7 @@ static void test_repeated(void) {
         argv[3 + 2 * i] = "k";
     }
     CHECK(o.ignored_keys.n == OPTIONS_MOST_TEXTS, "%zu", o.ignored_keys.n);
-    refuse("--ignore-key: expected at most 32 of these, found \"k\"", argv);
+    refuse("--ignore-key: expected a text, and at most 32 of these, found \"k\"", argv);
 }
 
 static int ids_of(const char *text, struct token_list *ids, struct error *err) {
@@ -222,6 +222,21 @@ static void test_synonyms(void) {
     refuse("--help: expected all, or nothing, found \"x\"", ARGUMENTS("m", "--help=x"));
 }
 
+static void test_stops_and_penalties(void) {
+    struct options o;
+    accept(&o, ARGUMENTS("m", "--stop", "a", "--reverse-prompt=b", "--ignore-eos"));
+    CHECK(o.stops.n == 2 && strcmp(o.stops.text[1], "b") == 0 && o.ignore_eos, "--stop");
+    accept(&o, ARGUMENTS("m", "--presence-penalty", "-1.5", "--frequency-penalty", "0.5",
+                         "--repeat-last-n", "-1"));
+    CHECK(o.sampling.presence_penalty == -1.5f && o.sampling.frequency_penalty == 0.5f &&
+              o.sampling.repeat_last_n == -1,
+          "penalties");
+    refuse("--stop: expected a text, and at most 32 of these, found \"\"",
+           ARGUMENTS("m", "--stop", ""));
+    refuse("--presence-penalty: expected -100 to 100, found \"inf\"",
+           ARGUMENTS("m", "--presence-penalty", "inf"));
+}
+
 static void test_ignored(void) {
     struct options o;
     size_t n = 0;
@@ -279,6 +294,7 @@ int main(void) {
     test_ids();
     test_table();
     test_synonyms();
+    test_stops_and_penalties();
     test_ignored();
     test_suggestions();
     test_escapes();

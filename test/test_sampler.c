@@ -207,6 +207,46 @@ static void test_penalty(void) {
     }
 }
 
+/* What is taken from a recent token's logit, once and for each time. */
+static void test_presence_and_frequency(void) {
+    static const struct {
+        float presence, frequency;
+        int last_n;
+        float logits[3];
+        int32_t history[4];
+        size_t n_history;
+        int32_t expected;
+    } cases[] = {
+        {1, 0, 64, {2, 1.5f, -9}, {0}, 1, 1},
+        {0.25f, 0, 64, {2, 1.5f, -9}, {0, 0, 0}, 3, 0}, // once
+        {0, 0.25f, 64, {2, 1.5f, -9}, {0, 0}, 2, 0},    // 1.5 each: the lower id
+        {0, 0.25f, 64, {2, 1.5f, -9}, {0, 0, 0}, 3, 1}, // 1.25
+        {0, 0.25f, 2, {2, 1.5f, -9}, {0, 0, 0}, 3, 0},  // the last two
+        {0.25f, 0.2f, 64, {2, 1.5f, -9}, {0, 0}, 2, 1}, // both: 1.35
+        {1, 1, 0, {2, 1.5f, -9}, {0, 0}, 2, 0},         // no token is recent
+        {-1, 0, 64, {2, 1.5f, -9}, {1}, 1, 1},          // a reward
+        {100, 0, 64, {2, -FLT_MAX, -INFINITY}, {1, 2}, 2, 0},
+        {-100, 0, 64, {2, 1, -INFINITY}, {2}, 1, 0}, // what is impossible stays so
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct sampler_params p = neutral;
+        p.temp = 0;
+        p.presence_penalty = cases[i].presence;
+        p.frequency_penalty = cases[i].frequency;
+        p.repeat_last_n = cases[i].last_n;
+        int32_t id = pick_once(p, cases[i].logits, 3, cases[i].history, cases[i].n_history);
+        CHECK(id == cases[i].expected, "case %zu: %d, expected %d", i, id, cases[i].expected);
+    }
+    struct sampler_params p = neutral;
+    p.temp = 0;
+    p.repeat_penalty = 2;
+    p.presence_penalty = 0.25f; // 4 / 2 - 0.25
+    CHECK(pick_once(p, (float[]){4, 1.8f, 1}, 3, (int32_t[]){0}, 1) == 1, "after the division");
+    struct error err;
+    p.presence_penalty = NAN;
+    CHECK(!sampler_open(&p, 3, &err) && err.status == KQ_BAD_ARGUMENT, "NaN");
+}
+
 /* Tokens that must not be picked, however likely; the penalty does not revive them. */
 static void test_forbidden(void) {
     const float logits[] = {1, 9, 3, 8, -INFINITY};
@@ -400,20 +440,22 @@ static void test_same_everywhere(void) {
         struct sampler_params params;
         int32_t first[12], last;
     } cases[] = {
-        {{1, 64, 0, 1, 0, 1, 42}, {735, 157, 269, 339, 36, 865, 213, 798, 334, 614, 202, 487}, 762},
-        {{1, 64, 40, 1, 0, 0.7f, 42},
+        {{1, 64, 0, 1, 0, 1, 42, 0, 0},
+         {735, 157, 269, 339, 36, 865, 213, 798, 334, 614, 202, 487},
+         762},
+        {{1, 64, 40, 1, 0, 0.7f, 42, 0, 0},
          {726, 139, 251, 316, 18, 847, 195, 791, 316, 605, 195, 484},
          735},
-        {{1, 64, 0, 0.9f, 0, 1.5f, 42},
+        {{1, 64, 0, 0.9f, 0, 1.5f, 42, 0, 0},
          {735, 155, 269, 341, 36, 865, 213, 798, 334, 614, 202, 489},
          762},
-        {{1, 64, 0, 1, 0.05f, 0.8f, 42},
+        {{1, 64, 0, 1, 0.05f, 0.8f, 42, 0, 0},
          {735, 155, 269, 334, 36, 865, 213, 798, 334, 612, 202, 484},
          762},
-        {{1.3f, 64, 100, 0.95f, 0.02f, 0.8f, 42},
+        {{1.3f, 64, 100, 0.95f, 0.02f, 0.8f, 42, 0, 0},
          {735, 148, 269, 343, 36, 865, 222, 800, 334, 605, 195, 484},
          791},
-        {{1.1f, -1, 20, 1, 0, 2, 42},
+        {{1.1f, -1, 20, 1, 0, 2, 42, 0, 0},
          {670, 130, 251, 363, 9, 912, 242, 791, 316, 605, 195, 493},
          726},
     };
@@ -456,7 +498,7 @@ static void test_bounds(void) {
     for (int flush_left = 0; flush_left < 2; flush_left++) {
         struct guarded logits = guarded_alloc(1024 * sizeof(float), flush_left);
         struct guarded history = guarded_alloc(1024 * sizeof(int32_t), flush_left);
-        struct sampler_params p = {1.1f, -1, 40, 0.9f, 0.01f, 0.8f, 1};
+        struct sampler_params p = {1.1f, -1, 40, 0.9f, 0.01f, 0.8f, 1, 0, 0};
         int32_t id = pick_once(p, (float *)logits.data, 1024, (int32_t *)history.data, 1024);
         CHECK(id >= 0 && id < 1024, "%d", id);
         guarded_free(&logits);
@@ -469,15 +511,15 @@ static void test_refusals(void) {
         struct sampler_params params;
         const char *word;
     } cases[] = {
-        {{1, 64, 0, 1, 0, -1, 0}, "temperature"},
-        {{1, 64, 0, 1, 0, NAN, 0}, "temperature"},
-        {{1, 64, 0, 1, 0, INFINITY, 0}, "temperature"},
-        {{0, 64, 0, 1, 0, 1, 0}, "penalty"},
-        {{-1, 64, 0, 1, 0, 1, 0}, "penalty"},
-        {{NAN, 64, 0, 1, 0, 1, 0}, "penalty"},
-        {{INFINITY, 64, 0, 1, 0, 1, 0}, "penalty"},
-        {{1, 64, 0, NAN, 0, 1, 0}, "top-p"},
-        {{1, 64, 0, 1, NAN, 1, 0}, "min-p"},
+        {{1, 64, 0, 1, 0, -1, 0, 0, 0}, "temperature"},
+        {{1, 64, 0, 1, 0, NAN, 0, 0, 0}, "temperature"},
+        {{1, 64, 0, 1, 0, INFINITY, 0, 0, 0}, "temperature"},
+        {{0, 64, 0, 1, 0, 1, 0, 0, 0}, "penalty"},
+        {{-1, 64, 0, 1, 0, 1, 0, 0, 0}, "penalty"},
+        {{NAN, 64, 0, 1, 0, 1, 0, 0, 0}, "penalty"},
+        {{INFINITY, 64, 0, 1, 0, 1, 0, 0, 0}, "penalty"},
+        {{1, 64, 0, NAN, 0, 1, 0, 0, 0}, "top-p"},
+        {{1, 64, 0, 1, NAN, 1, 0, 0, 0}, "min-p"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error err = {0};
@@ -498,6 +540,7 @@ int main(void) {
     test_min_p();
     test_order_of_steps();
     test_penalty();
+    test_presence_and_frequency();
     test_forbidden();
     test_temperature_edges();
     test_frequencies();

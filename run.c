@@ -35,14 +35,25 @@ static void set_signals(void) {
 }
 
 static int run_mode(struct session *s) {
-    if (s->o->render) return run_render(s);
-    if (s->o->tokens) return print_tokens(s);
-    if (s->o->info) return print_info(s);
-    if (s->o->plan) return print_plan(s);
-    if (s->o->perplexity) return run_perplexity(s);
-    if (s->o->bench) return run_bench(s);
-    if (s->o->chat) return run_chat(s);
-    return run_text(s);
+    switch (s->o->mode) {
+    case IN_TEXT:
+        return run_text(s);
+    case IN_CHAT:
+        return run_chat(s);
+    case IN_RENDER:
+        return run_render(s);
+    case IN_TOKENS:
+        return print_tokens(s);
+    case IN_INFO:
+        return print_info(s);
+    case IN_PLAN:
+        return print_plan(s);
+    case IN_PERPLEXITY:
+        return run_perplexity(s);
+    case IN_BENCH:
+        return run_bench(s);
+    }
+    return EXIT_FAILED;
 }
 
 int main(int argc, char **argv) {
@@ -71,6 +82,8 @@ int main(int argc, char **argv) {
         return EXIT_USAGE;
     }
     say_ignored(&o);
+    char note[160];
+    for (size_t i = 0; options_note(&o, i, note, sizeof note); i++) say("%s", note);
     set_signals();
     int status = run_mode(&s);
     if (stop) status = FAIL("interrupted");

@@ -207,6 +207,7 @@ int run_bench(struct session *s) {
         return USAGE("--bench: %d tokens exceed the %d positions of %s: see -p and -n", longest,
                      s->n_ctx, s->o->model);
     }
+    say_context(s);
     int32_t *ids = malloc(((size_t)longest + 1) * sizeof *ids);
     if (!ids) return FAIL("out of memory for %d tokens", longest);
     for (int i = 0; i < longest; i++) {

@@ -583,6 +583,7 @@ static int open_chat(struct chat *c) {
     if (status == 0) status = conversation_open(&c->conversation);
     if (status == 0) status = choose_template(c);
     if (status == 0) status = open_transformer(s, default_context(s));
+    if (status == 0) say_context(s);
     struct sampler_params sampling = {0};
     if (status == 0) sampling = chat_sampling(s);
     if (status == 0) status = open_sampler(s, &sampling);
@@ -635,6 +636,8 @@ int run_chat(struct session *s) {
     if (status == 0 && terminal) greet(&c);
     typed_open(&c.typed, status == 0 && terminal);
     if (status == 0) status = once ? answer_once(&c) : converse(&c);
+    if (status == 0 && !once && !s->o->quiet) print_verified(s);
+    if (status == 0) status = verify_products(s);
     if (status == 0 && s->o->json && s->tokens.n > 0) print_json(s);
     typed_close(&c.typed);
     close_template(&c.template);

@@ -112,10 +112,14 @@ bool prompt_is_ids(const struct options *o) {
     return o->ids || o->ids_file;
 }
 
-bool options_given(const struct options *o, const char *name) {
+size_t options_find(const char *name) {
     const struct option *option = find_option(name, strlen(name));
     assert(option);
-    return o->given[option - option_table] != NULL;
+    return (size_t)(option - option_table);
+}
+
+bool options_given(const struct options *o, const char *name) {
+    return o->given[options_find(name)] != NULL;
 }
 
 const char *options_typed(const struct options *o, size_t i) {
@@ -136,6 +140,36 @@ static bool parse_float(const char *text, double min, double max, float *value) 
     char *end;
     *value = strtof(text, &end);
     return end != text && *end == '\0' && (double)*value >= min && (double)*value <= max;
+}
+
+size_t option_size(enum option_kind kind) {
+    switch (kind) {
+    case FLAG:
+    case KV:
+        return sizeof(bool);
+    case TEXT:
+    case ISA:
+        return sizeof(void *);
+    case TEXTS:
+        return sizeof(struct option_texts);
+    case COUNT:
+    case THREADS:
+    case ACT:
+        return sizeof(int);
+    case NUMBER:
+        return sizeof(float);
+    case SEED:
+        return sizeof(uint64_t);
+    case THINK:
+        return sizeof(enum think);
+    case HELP:
+    case MODEL:
+    case IGNORED:
+    case IGNORED_FLAG:
+    case IGNORED_SWITCH:
+        break;
+    }
+    return 0;
 }
 
 /* False if the value is not what the option expects. */
@@ -210,8 +244,9 @@ static int take_model(struct options *o, const char *name, struct error *err) {
 /* What does not begin with a dash names the model; a dash alone is the prompt on standard input. */
 static int take_other(struct options *o, const char *name, struct error *err) {
     if (strcmp(name, "-") == 0) {
-        const struct option *file = find_option("-f", 2);
-        o->given[file - option_table] = name;
+        size_t file = options_find("-f");
+        o->repeated[file] = o->given[file] != NULL;
+        o->given[file] = name;
         o->prompt_file = name;
         return 0;
     }
@@ -239,6 +274,16 @@ static bool needs_value(enum option_kind kind) {
     return kind != FLAG && kind != HELP && kind != IGNORED_FLAG && kind != IGNORED_SWITCH;
 }
 
+/* Of a text nobody knows whether it is the same again. */
+static void note_given(struct options *o, const struct options *before, const struct option *option,
+                       const char *name) {
+    size_t i = (size_t)(option - option_table), size = option_size(option->kind);
+    const char *is = (const char *)o + option->at, *was = (const char *)before + option->at;
+    bool other = option->kind == TEXT || memcmp(is, was, size) != 0;
+    if (o->given[i] && other && option->kind != TEXTS) o->repeated[i] = true;
+    o->given[i] = name;
+}
+
 /* Takes argv[*i], with its value, if it is an option; *i is the last argument that was taken. */
 static int take_argument(struct options *o, int argc, char **argv, int *i, struct error *err) {
     const char *name = argv[*i], *value = NULL;
@@ -260,36 +305,22 @@ static int take_argument(struct options *o, int argc, char **argv, int *i, struc
         return error_set(err, KQ_BAD_ARGUMENT, "%.*s needs a value (see --help)", (int)len, name);
     }
     if (kind == MODEL && take_model(o, value, err) < 0) return -1;
+    const struct options before_it = *o;
     if (!set_option(o, option, value ? value : "")) {
         return error_set(err, KQ_BAD_ARGUMENT, "%.*s: expected %s, found \"%s\"", (int)len, name,
                          option->expects, value ? value : "");
     }
-    o->given[option - option_table] = name;
-    return 0;
-}
-
-/* Refuses options that are right by themselves but not together. */
-static int check_together(const struct options *o, struct error *err) {
-    bool file = o->prompt_file != NULL, ids_file = o->ids_file != NULL;
-    if ((o->prompt != NULL) + file + (o->ids != NULL) + ids_file > 1) {
-        return error_set(err, KQ_BAD_ARGUMENT, "-p, -f and --ids exclude each other");
-    }
-    if (o->reference && o->verify) {
-        return error_set(err, KQ_BAD_ARGUMENT, "--verify runs --reference by itself");
-    }
-    if (o->reference && o->act) {
-        return error_set(err, KQ_BAD_ARGUMENT,
-                         "--reference computes with float32 activations: not with --act %d",
-                         o->act);
-    }
+    note_given(o, &before_it, option, name);
     return 0;
 }
 
 int options_parse(struct options *o, int argc, char **argv, struct error *err) {
     *o = (struct options){.n_gen = 128, .n_batch = 256, .n_reps = 5, .isa = isa_best()};
     o->sampling = (struct sampler_params){.repeat_penalty = 1, .repeat_last_n = 64, .top_p = 1};
+    const struct options defaults = *o;
     for (int i = 1; i < argc && !o->help && !o->version && !o->families; i++) {
         if (take_argument(o, argc, argv, &i, err) < 0) return -1;
     }
-    return o->help || o->version || o->families || !o->model ? 0 : check_together(o, err);
+    if (o->help || o->version || o->families || !o->model) return 0;
+    return options_settle(o, &defaults, err);
 }

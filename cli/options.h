@@ -16,6 +16,18 @@ struct option_texts {
     size_t n;
 };
 
+/* What the program does: one of these at a time. */
+enum mode {
+    IN_TEXT = 1, // continues a prompt, as without any of the options that follow
+    IN_CHAT = 2,
+    IN_RENDER = 4,
+    IN_TOKENS = 8,
+    IN_INFO = 16,
+    IN_PLAN = 32,
+    IN_PERPLEXITY = 64,
+    IN_BENCH = 128,
+};
+
 struct options {
     const char *model, *prompt, *prompt_file, *ids, *ids_file, *logits, *perplexity, *system;
     const char *chat_template, *render, *template_file, *date;
@@ -34,7 +46,11 @@ struct options {
     bool tokens, info, plan, bench, chat;   // modes
     bool help, help_all, version, families; // and nothing else
     const struct isa *isa;
-    const char *given[OPTIONS_MOST_ROWS]; // private: row i of the table as it was typed, or NULL
+    enum mode mode; // of the run, if a model was named
+    // Private, of row i of the table: as it was typed, or NULL; likewise if it has no effect, and
+    // then it is not among those given; whether another value came before.
+    const char *given[OPTIONS_MOST_ROWS], *unused[OPTIONS_MOST_ROWS];
+    bool repeated[OPTIONS_MOST_ROWS];
 };
 
 /* Most tokens, positions and so on that can be asked for. */
@@ -82,7 +98,8 @@ struct option {
     const char *value;    // what stands for it in texts, "" if there is none
     const char *help;     // what it does, the default in brackets; of ignored options why
     enum option_group group;
-    bool common; // in the short help, too
+    bool common;   // in the short help, too
+    unsigned used; // the modes that it means something to, a sum of enum mode
     enum option_kind kind;
     size_t at; // the member of struct options that it sets
     double min, max;
@@ -102,6 +119,11 @@ extern const char *const option_groups[N_GROUPS]; // titles
  * argument. */
 int options_parse(struct options *o, int argc, char **argv, struct error *err);
 
+/* Note i, counted from 0, of options that were given to no effect: that have nothing to do with the
+ * mode, which leaves them at their defaults and as if not given, or come again with another value.
+ * False if there are no more of them. */
+bool options_note(const struct options *o, size_t i, char *text, size_t room);
+
 /* What is not as usual about products: "", or ", reference" and so on. */
 const char *how_computed(const struct options *o);
 
@@ -114,5 +136,13 @@ bool options_given(const struct options *o, const char *name);
 /* Row i of the table as it was typed last, with its value if that stood behind "="; NULL if it was
  * not given. */
 const char *options_typed(const struct options *o, size_t i);
+
+/* ---- for option_use.c alone ------------------------------------------------------------------ */
+
+size_t options_find(const char *name);     // the row with this name
+size_t option_size(enum option_kind kind); // of the member that it sets; 0: none, or not ours
+/* Sets the mode, and has nothing left that means nothing to it. -1 and err if options exclude each
+ * other. */
+int options_settle(struct options *o, const struct options *defaults, struct error *err);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "modes.h"
 #include "prompt.h"
+#include "stats.h"
 
 /* The text is cut into chunks of the whole context, each read from an empty cache; what has at
  * least half a context before it is scored. */
@@ -89,7 +90,8 @@ static int report(const struct session *s, const struct score *sc) {
     if (!s->o->quiet) {
         fprintf(stderr, "read       %6.0f tokens %9.2f tok/s; context %d, %s, %d threads%s\n",
                 n_read, n_read / seconds, s->n_ctx, s->o->isa->name, threads_count(s->threads),
-                s->o->reference ? ", reference" : "");
+                how_computed(s->o));
+        print_verified(s);
     }
     if (s->o->json) {
         fprintf(stderr,
@@ -130,9 +132,11 @@ int run_perplexity(struct session *s) {
     if (status) return status;
     if (s->n_ctx < 3) return USAGE("-c: half of %d tokens leaves none to score", s->n_ctx);
     status = read_text(s, s->n_ctx);
+    if (status == 0) say_context(s);
     struct score sc = {.start = now()};
     if (status == 0) status = score_text(s, &sc);
     if (status && !(was_interrupted(s) && sc.n_chunks > 0)) return status;
     int reported = report(s, &sc); // of the chunks so far, if it was interrupted
-    return status ? status : reported;
+    if (status == 0) status = reported;
+    return status == 0 ? verify_products(s) : status;
 }

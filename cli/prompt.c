@@ -154,8 +154,10 @@ static int read_ids(struct session *s) {
     char *text = NULL;
     size_t len = 0;
     int status = o->ids ? 0 : read_file(s, o->ids_file, &text, &len);
+    // Of --tokens the model is not open.
+    int n_vocab = o->tokens ? tokenizer_n_vocab(s->tokenizer) : s->model.n_vocab;
     struct gguf_str ids = {o->ids ? o->ids : text ? text : "", o->ids ? strlen(o->ids) : len};
-    if (status == 0 && parse_ids(name, ids, s->model.n_vocab, &s->tokens, &s->err) < 0) {
+    if (status == 0 && parse_ids(name, ids, n_vocab, &s->tokens, &s->err) < 0) {
         failed(s, NULL);
         bool usage = o->ids && s->err.status == KQ_BAD_ARGUMENT;
         status = usage ? EXIT_USAGE : EXIT_FAILED;

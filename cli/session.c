@@ -155,6 +155,17 @@ int open_transformer(struct session *s, int n_ctx) {
     return o->verify && open_engine(s, &p, &s->reference) < 0 ? failed(s, NULL) : 0;
 }
 
+void say_context(const struct session *s) {
+    int asked = s->o->n_ctx, trained = s->model.n_ctx_train;
+    if (asked > s->n_ctx) {
+        say("-c %d: the model has learned %d positions, and that is the context", asked, s->n_ctx);
+    } else if (trained > 0 && asked > trained) {
+        say("-c %d: the model was trained on %d positions; what it says beyond them is likely to "
+            "be garbage",
+            asked, trained);
+    }
+}
+
 const char *more_context(const struct session *s) {
     int n = s->model.plan->n_positions;
     return n > 0 && s->n_ctx >= n ? "the model has learned no more positions"

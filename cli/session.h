@@ -80,6 +80,8 @@ int open_tokenizer(struct session *s);
  * unless default_context chose them; starts the threads. */
 int open_transformer(struct session *s, int n_ctx);
 
+/* Says so if -c asks for more than the model was made for. */
+void say_context(const struct session *s);
 /* What to do about a context that is full: part of a message. */
 const char *more_context(const struct session *s);
 /* Chooses a seed if none was given. With --ignore-eos, no token that ends a text or a turn will be

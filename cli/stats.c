@@ -75,6 +75,15 @@ static void print_sampling(const struct sampler_params *p) {
     fputc('\n', stderr);
 }
 
+void print_verified(const struct session *s) {
+    if (!s->reference.transformer) return;
+    if (s->o->act) {
+        print_verdict(&s->verdict);
+    } else {
+        fprintf(stderr, "verified   all logits equal the reference's, bit for bit\n");
+    }
+}
+
 void print_stats(const struct session *s) {
     struct stats st = collect(s);
     const double mb = 1e6;
@@ -96,10 +105,5 @@ void print_stats(const struct session *s) {
     for (size_t i = 0; i < s->o->ignored_keys.n; i++) {
         fprintf(stderr, "ignored    key %s\n", s->o->ignored_keys.text[i]);
     }
-    if (!s->reference.transformer) return;
-    if (s->o->act) {
-        print_verdict(&s->verdict);
-    } else {
-        fprintf(stderr, "verified   all logits equal the reference's, bit for bit\n");
-    }
+    print_verified(s);
 }

@@ -8,6 +8,8 @@
 void note_memory(struct session *s);
 
 void print_stats(const struct session *s);
+/* What --verify found, unless it found what ends a run; part of print_stats. */
+void print_verified(const struct session *s);
 void print_json(const struct session *s); // one line
 
 #endif

@@ -265,6 +265,7 @@ int open_template(struct session *s, bool tools, struct template *t) {
         return status;
     }
     t->dated = t->jinja && jinja_mentions(t->jinja, "strftime_now");
+    if (s->o->date && !t->dated) say("--date: the template does not ask for the date");
     bool thinks = t->jinja && (jinja_mentions(t->jinja, "enable_thinking") ||
                                jinja_mentions(t->jinja, "thinking"));
     if (s->o->think && !thinks) say("--think: the template does not ask whether to think");

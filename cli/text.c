@@ -102,6 +102,7 @@ int run_text(struct session *s) {
     struct token_stream stream = {0};
     int status = open_text(s);
     if (status) return status;
+    say_context(s);
     point_to_chat(s);
     if (s->tokenizer) token_stream_begin(&stream, s->tokenizer, !o->quiet);
     for (size_t i = 0; status == 0 && !o->quiet && i < s->n_prompt; i++) {

@@ -18,7 +18,7 @@ cli/modes
 cli/template cli/conversation cli/generate
 cli/stats cli/prompt cli/thoughts cli/typed cli/sampling
 cli/session
-cli/options=cli/option_table cli/quantize_options
+cli/options=cli/option_table=cli/option_use cli/quantize_options
 cli/verify cli/stops
 cli/print cli/memory
 kq

@@ -53,6 +53,58 @@ refused 2 "--kv: expected f16 or f32, found \"f64\"" $model -p a --kv f64
 refused 2 "--isa: expected an instruction set" $model -p a --isa sse9
 refused 2 "--act: expected " $model -p a --act 7
 
+# ---- what would be ignored --------------------------------------------------------------------------
+
+refused 2 "-p was given twice" $model -p a -p b
+refused 2 "--info and --bench exclude each other" $model --info --bench
+refused 2 "--perplexity and --tokens exclude each other" $model --tokens --perplexity "$0"
+refused 2 "--ids and --logits have no place in --chat" $model --chat --logits "$tmp/logits" -p a
+# unused WHAT ARGUMENTS...: it is said, once, and the run goes on.
+unused() {
+    what=$1
+    shift
+    run 0 "$@"
+    is "run $*: notes" "$what" "$(sed -n 's/^run: \(.* is not used w.*\)/\1/p' "$tmp/err")"
+}
+likeliest="without --temp: the likeliest token is taken"
+unused "" $model -p a -n 1 --temp 1 -s 4 --top-k 3 --top-p 0.5 --min-p 0.1
+unused "-s is not used $likeliest" $model -p a -n 1 -s 4
+unused "--top-k is not used $likeliest" $model -p a -n 1 --top-k 3
+unused "--system is not used without --chat" $model -p a -n 1 --system s
+unused "--template is not used without --render or --chat" $model -p a -n 1 --template chatml
+unused "-r is not used without --bench" $model -p a -n 1 -r 2
+unused "--json is not used with --tokens" $model --tokens -p a --json
+unused "--logits is not used with --perplexity" $demo --perplexity LICENSE -c 64 --logits "$tmp/logits"
+is "--logits with --perplexity: bytes" 0 "$(bytes "$tmp/logits")"
+unused "--verify is not used with --bench" $model --bench -p 2 -n 2 -r 1 --verify
+run 0 $model --tokens --ids "1 5 7" # ids of a vocabulary
+is "--tokens --ids" "1 5 7" "$(cat "$tmp/out")"
+run 0 $model -p a -n 1 -n 0
+says "the last one counts" "-n was given more than once: the last one counts"
+
+# --verify in every mode that computes.
+for mode in "-p a -n 2" "--chat --template chatml -p a -n 2" "--perplexity LICENSE -c 64"; do
+    for act in 32 8; do
+        # shellcheck disable=SC2086 # several words
+        run 0 $model $mode --verify --act $act
+        matches "--verify --act $act, $mode" "^verified  .*(bit for bit|within their bounds)" "$tmp/err"
+    done
+done
+echo a >"$tmp/message"
+limit "$RUN" $model --chat --template chatml -n 2 --verify <"$tmp/message" >"$tmp/out" 2>"$tmp/err"
+says "--verify in a conversation" "verified   all logits equal"
+
+# More positions than the model has learned anything about.
+run 0 $model -p a -n 1 -c 300
+says "-c beyond the trained context" "-c 300: the model was trained on 256 positions"
+is "-c beyond the trained context: lines" 1 "$(grep -c "trained on" "$tmp/err")"
+run 0 $model -p a -n 1 -c 256 -q
+is "-c of the trained context: nothing is said" 0 "$(bytes "$tmp/err")"
+run 0 test/data/models/gpt2.gguf --ids "3 4" -n 1 -c 100
+says "-c beyond learned positions" "-c 100: the model has learned 64 positions, and that is the context"
+run 0 $model --perplexity LICENSE -c 300
+says "-c beyond the trained context, --perplexity" "trained on 256 positions"
+
 # ---- files ----------------------------------------------------------------------------------------
 
 : >"$tmp/empty"

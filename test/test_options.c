@@ -51,9 +51,9 @@ static void test_defaults(void) {
 /* Each option reaches its own member, and no other is given. */
 static void test_members(void) {
     struct options o;
-    accept(&o,
-           ARGUMENTS("-n", "-1", "m", "-c", "7", "-t", "3", "-b", "9", "-r", "2", "--top-k", "5"));
-    CHECK(o.n_gen == -1 && o.n_ctx == 7 && o.n_threads == 3 && o.n_batch == 9 && o.n_reps == 2 &&
+    accept(&o, ARGUMENTS("-n", "-1", "m", "-c", "7", "-t", "3", "-b", "9", "--temp", "1", "--top-k",
+                         "5"));
+    CHECK(o.n_gen == -1 && o.n_ctx == 7 && o.n_threads == 3 && o.n_batch == 9 &&
               o.sampling.top_k == 5,
           "whole numbers");
     CHECK(options_given(&o, "-n") && options_given(&o, "--top-k") && !options_given(&o, "-s") &&
@@ -64,12 +64,12 @@ static void test_members(void) {
     CHECK(o.sampling.temp == 0.5f && o.sampling.top_p == 0.25f && o.sampling.min_p == 0.125f &&
               o.sampling.repeat_penalty == 2 && o.sampling.seed == INT64_MAX,
           "numbers");
-    accept(&o, ARGUMENTS("m", "--logits", "l", "--perplexity", "x", "--system", "s", "--template",
-                         "t", "-p", "--chat"));
-    CHECK(strcmp(o.logits, "l") == 0 && strcmp(o.perplexity, "x") == 0 &&
-              strcmp(o.system, "s") == 0 && strcmp(o.chat_template, "t") == 0 &&
-              strcmp(o.prompt, "--chat") == 0 && !o.chat,
-          "texts");
+    accept(&o, ARGUMENTS("m", "--logits", "l", "-p", "--chat"));
+    CHECK(strcmp(o.logits, "l") == 0 && strcmp(o.prompt, "--chat") == 0 && !o.chat, "texts");
+    accept(&o, ARGUMENTS("m", "--chat", "--system", "s", "--template", "t"));
+    CHECK(strcmp(o.system, "s") == 0 && strcmp(o.chat_template, "t") == 0 && o.chat, "texts");
+    accept(&o, ARGUMENTS("m", "--perplexity", "x"));
+    CHECK(strcmp(o.perplexity, "x") == 0, "--perplexity");
     accept(&o, ARGUMENTS("m", "-f", "f"));
     CHECK(strcmp(o.prompt_file, "f") == 0, "-f");
     accept(&o, ARGUMENTS("m", "--ids", ""));
@@ -77,12 +77,71 @@ static void test_members(void) {
     accept(&o, ARGUMENTS("m", "--reference", "--json", "-q", "--kv", "f32", "--act", "32", "--isa",
                          "portable"));
     CHECK(o.reference && o.json && o.quiet && o.kv_f32 && o.isa == isa_find("portable"), "flags");
-    accept(&o, ARGUMENTS("m", "--verify", "--tokens", "--info", "--bench", "--chat"));
-    CHECK(o.verify && o.tokens && o.info && o.bench && o.chat, "modes");
+    accept(&o, ARGUMENTS("m", "--verify"));
+    CHECK(o.verify && o.mode == IN_TEXT, "--verify");
+    accept(&o, ARGUMENTS("m", "--bench", "-r", "2"));
+    CHECK(o.n_reps == 2 && o.mode == IN_BENCH, "-r");
     accept(&o, ARGUMENTS("m", "--plan", "--ignore-key", "a", "--ignore-key", "b"));
-    CHECK(o.plan && o.ignored_keys.n == 2 && strcmp(o.ignored_keys.text[1], "b") == 0, "texts");
+    CHECK(o.mode == IN_PLAN && o.ignored_keys.n == 2 && strcmp(o.ignored_keys.text[1], "b") == 0,
+          "texts");
     accept(&o, ARGUMENTS("m", "--kv", "f32", "--kv", "f16", "-n", "1", "-n", "2"));
     CHECK(!o.kv_f32 && o.n_gen == 2, "the last one counts");
+}
+
+/* note: what is said of the arguments, "" for nothing; no more than that. */
+static void notes(const char *note, char **argv) {
+    struct options o;
+    char text[160] = "", more[160];
+    accept(&o, argv);
+    bool said = options_note(&o, 0, text, sizeof text);
+    CHECK(said == (*note != 0) && strcmp(text, note) == 0, "%s: expected \"%s\", found \"%s\"",
+          argv[2], note, text);
+    CHECK(!options_note(&o, 1, more, sizeof more), "%s: \"%s\", too", argv[2], more);
+}
+
+/* What has no effect is said, and has none; what has one is not said. */
+static void test_unused(void) {
+    struct options o;
+    notes("", ARGUMENTS("m", "-p", "a", "-n", "4", "--logits", "l", "--json", "-q", "--verify"));
+    notes("", ARGUMENTS("m", "-p", "a", "--temp", "1", "--top-k", "4", "-s", "1"));
+    notes("", ARGUMENTS("m", "-p", "a", "--temp", "0", "--repeat-penalty", "2"));
+    notes("-s is not used without --temp: the likeliest token is taken",
+          ARGUMENTS("m", "-p", "a", "-s", "1"));
+    notes("--top-k is not used with --temp 0: the likeliest token is taken",
+          ARGUMENTS("m", "--top-k", "9", "-p", "a", "--temp", "0"));
+    notes("", ARGUMENTS("m", "--template", "list"));
+    notes("-r is not used without --bench", ARGUMENTS("m", "-r", "2", "-p", "a"));
+    notes("--system is not used without --chat", ARGUMENTS("m", "--system", "s", "-p", "a"));
+    notes("--template is not used without --render or --chat",
+          ARGUMENTS("m", "--template", "chatml", "-p", "a"));
+    notes("--logits is not used with --perplexity",
+          ARGUMENTS("m", "--logits", "l", "--perplexity", "f"));
+    notes("--json is not used with --tokens", ARGUMENTS("m", "--json", "--tokens", "-p", "a"));
+    notes("-p is not used with --info", ARGUMENTS("m", "-p", "a", "--info"));
+    notes("--verify is not used with --bench", ARGUMENTS("m", "--verify", "--bench"));
+    notes("--keep-newline is not used with -p", ARGUMENTS("m", "--keep-newline", "-p", "a"));
+    notes("--keep-newline is not used with --tokens", ARGUMENTS("m", "--keep-newline", "--tokens"));
+    notes("-n was given more than once: the last one counts",
+          ARGUMENTS("m", "-n", "1", "-p", "a", "-n", "2"));
+    notes("", ARGUMENTS("m", "-n", "2", "-p", "a", "-n", "2"));
+    notes("--n-predict was given more than once: the last one counts",
+          ARGUMENTS("m", "-n", "2", "-p", "a", "--n-predict=3"));
+    notes("--seed is not used without --temp: the likeliest token is taken",
+          ARGUMENTS("m", "-p", "a", "--seed=1"));
+    notes("-e is not used without -p, --system or --stop", ARGUMENTS("m", "-f", "a", "-e"));
+    notes("", ARGUMENTS("m", "-p", "a", "-e", "--no-bos", "--no-special"));
+    notes("--no-bos is not used with ids", ARGUMENTS("m", "--no-bos", "--ids", "1"));
+    notes("--no-special is not used with --chat", ARGUMENTS("m", "--chat", "--no-special"));
+    notes("", ARGUMENTS("m", "-ngl", "3", "-ngl", "4", "-fa"));
+    notes("", ARGUMENTS("m", "--ignore-key", "a", "--ignore-key", "b", "-q", "-q"));
+    notes("", ARGUMENTS("m", "--render", "f", "--tokens", "--date", "2024-01-02"));
+    notes("", ARGUMENTS("m", "--chat", "-s", "1", "--top-k", "3", "--system", "s"));
+    notes("-s is not used with --temp 0: the likeliest token is taken",
+          ARGUMENTS("m", "-s", "1", "--chat", "--temp", "0"));
+    accept(&o, ARGUMENTS("m", "--top-k", "9", "-r", "2", "--logits", "l", "--bench", "-s", "3"));
+    CHECK(o.sampling.top_k == 0 && o.n_reps == 2 && !o.logits && o.sampling.seed == 0 &&
+              !options_given(&o, "-s") && options_given(&o, "-r"),
+          "what is not used has its default");
 }
 
 static void test_ends(void) {
@@ -119,6 +178,13 @@ static void test_refusals(void) {
     CHECK(o.act == 8, "--act 8: %d", o.act);
     refuse("one model at a time: \"m\" or \"n\"? (see --help)", ARGUMENTS("m", "n"));
     refuse("-p, -f and --ids exclude each other", ARGUMENTS("m", "-f", "a", "-p", "b"));
+    refuse("-p was given twice", ARGUMENTS("m", "-p", "a", "-p", "a"));
+    refuse("-f was given twice", ARGUMENTS("m", "-f", "-", "-"));
+    refuse("--perplexity was given twice",
+           ARGUMENTS("m", "--perplexity", "a", "--perplexity", "b"));
+    refuse("--tokens and --info exclude each other", ARGUMENTS("m", "--info", "--tokens"));
+    refuse("--render and --chat exclude each other",
+           ARGUMENTS("m", "--chat", "--render", "f", "--tokens"));
     refuse("--verify runs --reference by itself", ARGUMENTS("m", "--reference", "--verify"));
     char name[2000] = "--";
     memset(name + 2, 'x', sizeof name - 3);
@@ -191,7 +257,7 @@ static void test_synonyms(void) {
     struct options o;
     accept(&o, ARGUMENTS("--model", "m", "--prompt", "a", "--n-predict", "5", "--ctx-size", "0",
                          "--threads", "3", "--batch-size", "9", "--seed", "7", "--temperature",
-                         "0.5", "--chat-template", "chatml"));
+                         "0.5", "--chat", "--chat-template", "chatml"));
     CHECK(strcmp(o.model, "m") == 0 && strcmp(o.prompt, "a") == 0 && o.n_gen == 5 && o.n_ctx == 0 &&
               o.n_threads == 3 && o.n_batch == 9 && o.sampling.seed == 7 &&
               o.sampling.temp == 0.5f && strcmp(o.chat_template, "chatml") == 0,
@@ -204,9 +270,9 @@ static void test_synonyms(void) {
           "values behind =");
     accept(&o, ARGUMENTS("m", "--prompt="));
     CHECK(o.prompt && !*o.prompt, "an empty value");
-    accept(&o, ARGUMENTS("m", "-s", "-1", "-t", "-1", "-n", "-1", "--isa", "auto"));
+    accept(&o, ARGUMENTS("m", "-s", "-1", "-t", "-1", "-n", "-1", "--isa", "auto", "--temp", "1"));
     CHECK(!o.seeded && o.n_threads == 0 && o.n_gen == -1 && o.isa == isa_best(), "special values");
-    accept(&o, ARGUMENTS("m", "-s", "0"));
+    accept(&o, ARGUMENTS("m", "-s", "0", "--temp", "1"));
     CHECK(o.seeded, "a seed of 0 is one");
     accept(&o, ARGUMENTS("m", "-"));
     CHECK(strcmp(o.prompt_file, "-") == 0 && strcmp(o.model, "m") == 0, "- is standard input");
@@ -288,6 +354,7 @@ static void test_escapes(void) {
 int main(void) {
     test_defaults();
     test_members();
+    test_unused();
     test_ends();
     test_refusals();
     test_repeated();

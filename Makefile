@@ -103,10 +103,21 @@ $(BUILD)/compiled: $(call if_other,$(BUILD)/compiled,$(COMPILED)) | $(BUILD)/tes
 $(BUILD)/linked: $(call if_other,$(BUILD)/linked,$(LINKED)) | $(BUILD)/test
 	@$(call print,$(LINKED)) >$@
 
+# What --version says. The commit is that of a checkout, not of whatever repository surrounds a copy.
+COMMIT := $(shell git ls-files --error-unmatch Makefile >/dev/null 2>&1 && \
+            git describe --always --abbrev=12 --exclude '*' --dirty=' and changes' 2>/dev/null || echo unknown)
+c_string = "$(subst ",\",$(subst \,\\,$(1)))"
+BUILD_INFO := static const char build_commit[] = $(call c_string,$(COMMIT)), \
+              build_flags[] = $(call c_string,$(strip $(filter-out $(WARN) -MMD -MP,$(ALL_CFLAGS)) $(LDFLAGS)));
+$(BUILD)/build_info.h: $(call if_other,$(BUILD)/build_info.h,$(BUILD_INFO)) | $(BUILD)/test
+	@$(call print,$(BUILD_INFO)) >$@
+$(BUILD)/cli/version.o: $(BUILD)/build_info.h
+$(BUILD)/cli/version.o: EXTRA += -DBUILD_INFO -include $(BUILD)/build_info.h
+
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cli/quantize_options.c,$(wildcard cli/*.c)))
 $(BUILD)/run $(BUILD)/test/fuzz_options $(BUILD)/test/test_options $(BUILD)/test/test_thoughts \
     $(BUILD)/test/test_stops: $(CLI_OBJ)
-$(BUILD)/quantize: $(BUILD)/cli/print.o $(BUILD)/cli/quantize_options.o
+$(BUILD)/quantize: $(BUILD)/cli/print.o $(BUILD)/cli/version.o $(BUILD)/cli/quantize_options.o
 $(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ) $(BUILD)/linked
 	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) -o $@ $(LDLIBS)
 

@@ -17,6 +17,7 @@
 #include "arithmetic.h"
 #include "cli/print.h"
 #include "cli/quantize_options.h"
+#include "cli/version.h"
 #include "fpstate.h"
 #include "gguf_write.h"
 #include "mix.h"
@@ -303,12 +304,13 @@ static void show_share(struct progress *p, int64_t n) {
     double time = now();
     if (!p->on_terminal || time - p->start < 2 || time - p->shown < 0.2) return;
     p->shown = time;
-    fprintf(stderr, "\r%3.0f%% of %.0f million weights", 100 * (double)p->done / (double)p->total,
-            (double)p->total * 1e-6);
+    double share = (double)p->done / (double)p->total;
+    fprintf(stderr, "\r%3.0f%% of %.0f million weights%s\033[K", 100 * share,
+            (double)p->total * 1e-6, time_left(p->start, share).text);
 }
 
 static void clear_progress(const struct progress *p) {
-    if (p->shown > 0) fprintf(stderr, "\r%40s\r", "");
+    if (p->shown > 0) fputs("\r\033[K", stderr);
 }
 
 static int put_tensor(struct gguf_writer *w, const struct gguf_tensor *t, uint32_t type,
@@ -426,28 +428,12 @@ static int quantize_file(const struct quantize_options *opt, struct summary *sum
     return result;
 }
 
-/* Words of `text` between columns `left` and 79. */
-static void print_wrapped(const char *text, int left) {
-    int column = left;
-    while (*text) {
-        int len = (int)strcspn(text, " ");
-        if (column > left && column + 1 + len > 79) {
-            printf("\n%*s", left, "");
-            column = left;
-        }
-        column += printf("%s%.*s", column > left ? " " : "", len, text);
-        text += len;
-        text += strspn(text, " ");
-    }
-    putchar('\n');
-}
-
 static void print_rows(const struct quantize_option *rows) {
     for (; rows->name; rows++) {
         const char *comma = rows->synonym[0] ? ", " : "", *blank = rows->value[0] ? " " : "";
         int column = printf("  %s%s%s%s%s", rows->name, comma, rows->synonym, blank, rows->value);
         printf("%*s", column < 22 ? 22 - column : 2, "");
-        print_wrapped(rows->help, 22);
+        put_words(stdout, 22, 22, rows->help);
     }
 }
 
@@ -461,7 +447,7 @@ static void print_help(void) {
     putchar('\n');
     print_rows(quantize_options);
     putchar('\n');
-    print_wrapped(quantize_notes, 0);
+    put_words(stdout, 0, 0, quantize_notes);
 }
 
 /* Signals only raise a flag: the temporary file is removed on the way out. What the caller ignores
@@ -488,6 +474,10 @@ int main(int argc, char **argv) {
     }
     if (opt.help) {
         print_help();
+        return flush();
+    }
+    if (opt.version) {
+        print_version();
         return flush();
     }
     catch_signals();

@@ -7,9 +7,8 @@
 #include "cli/help.h"
 #include "cli/modes.h"
 #include "cli/template.h"
+#include "cli/version.h"
 #include "fpstate.h"
-
-#define VERSION "0.1.0"
 
 /* Set by the first SIGINT or SIGTERM; the second one kills. */
 static atomic_int stop;
@@ -68,7 +67,7 @@ int main(int argc, char **argv) {
         return flush();
     }
     if (o.version) {
-        printf("kq.c %s\n", VERSION);
+        print_version();
         return flush();
     }
     if (o.families) return print_families();

@@ -19,7 +19,7 @@ int run_prompt(struct session *s, const float **logits) {
         }
         if (was_interrupted(s)) s->stopped = STOPPED_BY_USER;
         if (status) return status;
-        show_progress(start, "reading the prompt:", done, s->n_prompt);
+        show_progress(start, "reading the prompt:", done - s->n_reused, s->n_prompt - s->n_reused);
     }
     s->prompt_s += now() - start;
     s->n_read += s->n_prompt - s->n_reused;

@@ -5,25 +5,7 @@
 
 #include "print.h"
 
-/* A terminal's line has 80 columns, of which the last one is left free. */
-enum { WIDTH = 79, TEXT_COLUMN = 22 };
-
-/* Writes words behind what fills the line up to column `at`; those that do not fit go on below, at
- * TEXT_COLUMN. */
-static void put_words(FILE *to, int at, const char *text) {
-    const char *before = "";
-    while (*(text += strspn(text, " "))) {
-        int n = (int)strcspn(text, " ");
-        if (at + (int)strlen(before) + n > WIDTH) {
-            fprintf(to, "\n%*s", TEXT_COLUMN, "");
-            at = TEXT_COLUMN;
-            before = "";
-        }
-        at += fprintf(to, "%s%.*s", before, n, text);
-        text += n;
-        before = " ";
-    }
-}
+enum { TEXT_COLUMN = 22 };
 
 static void put_option(FILE *to, const struct option *option, bool all) {
     int at = fprintf(to, "  %s%s%s", option->name, *option->value ? " " : "", option->value);
@@ -36,8 +18,7 @@ static void put_option(FILE *to, const struct option *option, bool all) {
     bool also = all && *option->synonyms;
     snprintf(text, sizeof text, "%s%s%s", option->help, also ? "; also " : "",
              also ? option->synonyms : "");
-    put_words(to, TEXT_COLUMN, text);
-    fputs("\n", to);
+    put_words(to, TEXT_COLUMN, TEXT_COLUMN, text);
 }
 
 void print_help(FILE *to, bool all) {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -97,13 +98,47 @@ void put_text(struct gguf_str text, size_t max) {
     if (i < text.len) printf("... (%zu bytes)", text.len);
 }
 
+void put_words(FILE *to, int at, int left, const char *text) {
+    enum { WIDTH = 79 }; // of a terminal's 80 columns the last is left free
+    const char *before = "";
+    while (*(text += strspn(text, " "))) {
+        int n = (int)strcspn(text, " ");
+        if (at > left && at + (int)strlen(before) + n > WIDTH) {
+            fprintf(to, "\n%*s", left, "");
+            at = left;
+            before = "";
+        }
+        at += fprintf(to, "%s%.*s", before, n, text);
+        text += n;
+        before = " ";
+    }
+    fputc('\n', to);
+}
+
 double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+struct time_left time_left(double since, double share) {
+    struct time_left left = {""};
+    if (!(share > 0 && share < 1)) return left;
+    double seconds = (now() - since) * (1 - share) / share;
+    int minutes = (int)((fmin(seconds, 1e8) + 30) / 60);
+    if (seconds < 90) {
+        snprintf(left.text, sizeof left.text, ", %.0f s left", ceil(seconds));
+    } else if (minutes < 90) {
+        snprintf(left.text, sizeof left.text, ", %d min left", minutes);
+    } else {
+        snprintf(left.text, sizeof left.text, ", %d h %d min left", minutes / 60, minutes % 60);
+    }
+    return left;
+}
+
 void show_progress(double since, const char *what, size_t done, size_t all) {
     if (!isatty(STDERR_FILENO) || now() - since < 2) return;
-    fprintf(stderr, done < all ? "\r%s %zu/%zu" : "\r%s %zu/%zu\r\033[K", what, done, all);
+    fprintf(stderr, "\r%s %zu/%zu%s\033[K", what, done, all,
+            time_left(since, (double)done / (double)all).text);
+    if (done >= all) fputs("\r\033[K", stderr);
 }

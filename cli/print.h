@@ -3,6 +3,8 @@
 #ifndef PRINT_H
 #define PRINT_H
 
+#include <stdio.h>
+
 #include "../gguf.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -40,9 +42,19 @@ int write_failed(const char *name);
  * shows as they are, what it would obey and what is malformed as \xNN, a newline as \n. */
 void put_text(struct gguf_str text, size_t max);
 
+/* A paragraph behind what fills the line up to column `at`: words that do not fit in 79 columns go
+ * on below, at column `left`; then a newline. */
+void put_words(FILE *to, int at, int left, const char *text);
+
 double now(void); // seconds, monotonic
 
-/* On a terminal, what takes over two seconds shows where it is. */
+/* ", 3 min left" of what has done `share` of its work since then; "" while nobody can tell. */
+struct time_left {
+    char text[32];
+};
+struct time_left time_left(double since, double share);
+
+/* On a terminal, what takes over two seconds shows where it is, and how long it may take still. */
 void show_progress(double since, const char *what, size_t done, size_t all);
 
 #endif

@@ -5,7 +5,7 @@
 
 const char quantize_synopsis[] = "[options] IN.gguf OUT.gguf TYPE";
 
-enum { THREADS, REQUANTIZE, HELP };
+enum { THREADS, REQUANTIZE, VERSION, HELP };
 
 const struct quantize_option quantize_options[] = {
     [THREADS] = {"-t", "--threads", "N", "threads (usable physical cores)"},
@@ -13,6 +13,7 @@ const struct quantize_option quantize_options[] = {
         {"--allow-requantize", "", "",
          "reads quantized weights, too, of every type that can be computed with: what their "
          "first rounding took away is lost twice"},
+    [VERSION] = {"--version", "", "", "this program's version, and how it was built"},
     [HELP] = {"--help", "-h", "", "this text"},
     {NULL, NULL, NULL, NULL},
 };
@@ -60,8 +61,9 @@ int quantize_parse(struct quantize_options *o, int argc, char **argv, struct err
     *o = (struct quantize_options){0};
     for (int i = 1; i < argc; i++) {
         int option = argv[i][0] == '-' ? find(argv[i]) : -1;
-        if (option == HELP) {
-            o->help = true;
+        if (option == HELP || option == VERSION) {
+            o->help = option == HELP;
+            o->version = option == VERSION;
             return 0;
         }
         if (option == THREADS) {

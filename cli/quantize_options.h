@@ -10,7 +10,7 @@ struct quantize_options {
     const struct mix *mix;
     int n_threads; // 0: not given
     bool requantize;
-    bool help; // and nothing else
+    bool help, version; // and nothing else
 };
 
 /* An option; or, in quantize_types, a value that TYPE may have. */
@@ -27,8 +27,8 @@ extern const struct quantize_option quantize_options[], quantize_types[];
 extern const char quantize_synopsis[]; // what follows the program's name
 extern const char quantize_notes[];    // two sentences on what becomes of tensors
 
-/* Fills o with what argv[1 .. argc - 1] say; the texts are argv's. Reading ends with --help. 0, or
- * -1 and err, a sentence about the wrong argument. */
+/* Fills o with what argv[1 .. argc - 1] say; the texts are argv's. Reading ends with --help or
+ * --version. 0, or -1 and err, a sentence about the wrong argument. */
 int quantize_parse(struct quantize_options *o, int argc, char **argv, struct error *err);
 
 #endif

@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -134,10 +135,19 @@ static void close_engine(struct engine *e) {
     transformer_close(e->transformer);
 }
 
+/* Threads take the processors from each other if there are more of them. */
+static void say_threads(const struct options *o) {
+    int usable = o->n_threads && !o->quiet && !o->info ? threads_default_count() : INT_MAX;
+    if (o->n_threads <= usable) return;
+    say("-t %d: more than the %d physical core%s that this process may use; slow", o->n_threads,
+        usable, usable > 1 ? "s" : "");
+}
+
 int open_transformer(struct session *s, int n_ctx) {
     const struct options *o = s->o;
     s->n_ctx = o->n_ctx ? o->n_ctx : n_ctx;
     s->n_batch = o->n_batch < s->n_ctx ? o->n_batch : s->n_ctx;
+    say_threads(o);
     s->threads = threads_open(o->n_threads ? o->n_threads : threads_default_count(), &s->err);
     if (!s->threads) return failed(s, NULL);
     struct transformer_params p = {.isa = o->isa,

@@ -20,6 +20,7 @@ cli/stats cli/prompt cli/thoughts cli/typed cli/sampling
 cli/session
 cli/options=cli/option_table=cli/option_use cli/quantize_options
 cli/verify cli/stops
+cli/version
 cli/print cli/memory
 kq
 transformer

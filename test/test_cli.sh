@@ -29,6 +29,13 @@ check "--help: lines of 79 columns" awk 'length > 79 || / $/ { exit 1 }' "$tmp/b
 says "--help all" "--ignore-key NAME" out
 run 0 --version
 matches "--version" '^kq.c [0-9.]*$' "$tmp/out"
+matches "--version: the commit" '^commit     ([0-9a-f]{12}( and changes)?|unknown)$' "$tmp/out"
+matches "--version: the compiler" '^compiler   (gcc|clang) [0-9]+\.' "$tmp/out"
+matches "--version: the flags" '^flags      .*-ffp-contract=off' "$tmp/out"
+matches "--version: the instruction sets" '^isa        .*(used here).*portable' "$tmp/out"
+check "--version: lines of 79 columns" awk 'length > 79 { exit 1 }' "$tmp/out"
+limit "${RUN%run}quantize" --version >"$tmp/quantize" 2>"$tmp/err"
+same "quantize --version" "$tmp/out" "$tmp/quantize"
 
 refused 2 "--frobnicate is not an option" $model --frobnicate
 refused 2 "-x is not an option" -x $model
@@ -153,6 +160,22 @@ run 0 $vocab --tokens -f $vocab
 is "--tokens: lines for any bytes" 1 "$(lines "$tmp/out")"
 printf 'hello a b' | limit "$RUN" $vocab --tokens >"$tmp/out" 2>"$tmp/err"
 is "--tokens of standard input" "1 293 427 271 274 286 287" "$(cat "$tmp/out")"
+
+# Threads: as many as there are physical cores that the process may use, and not one more unsaid.
+many=$(($(getconf _NPROCESSORS_ONLN) + 1))
+run 0 $model --ids "1 5 7" -n 2 -t $many
+says "-t $many" "run: -t $many: more than the "
+says "-t $many" "$many threads"
+run 0 $model --ids "1 5 7" -n 2 -t 1
+check "-t 1: nothing is said" sh -c '! grep -q physical "$1"' sh "$tmp/err"
+if command -v taskset >/dev/null 2>&1 && taskset -c 0 true 2>/dev/null; then
+    taskset -c 0 "$RUN" $model --ids "1 5 7" -n 2 >"$tmp/out" 2>"$tmp/err"
+    says "one processor" ", 1 threads"
+    taskset -c 0 "$RUN" $model --ids "1 5 7" -n 2 -t 2 >"$tmp/out" 2>"$tmp/err"
+    says "two threads on a processor" "run: -t 2: more than the 1 physical core that this process"
+else
+    echo "SKIP one processor (there is no taskset)"
+fi
 
 refused 2 "--ids: 512 is not a token, expected 0 to 511" $model --ids "1 512"
 refused 2 "--ids: -1 is not a token" $model --ids "1 -1"

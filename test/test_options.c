@@ -351,6 +351,23 @@ static void test_escapes(void) {
     }
 }
 
+/* Of work that began `ago` seconds before now. */
+static void left_is(double ago, double share, const char *expected) {
+    struct time_left left = time_left(now() - ago, share);
+    CHECK(strcmp(left.text, expected) == 0, "%g s, share %g: \"%s\"", ago, share, left.text);
+}
+
+static void test_time_left(void) {
+    left_is(9.1, 0.5, ", 10 s left");
+    left_is(88.1, 0.5, ", 89 s left");
+    left_is(30, 0.1, ", 5 min left");
+    left_is(600, 0.05, ", 3 h 10 min left");
+    left_is(1e9, 1e-9, ", 27777 h 47 min left");
+    left_is(5, 0, "");
+    left_is(5, 1, "");
+    left_is(5, NAN, "");
+}
+
 int main(void) {
     test_defaults();
     test_members();
@@ -365,5 +382,6 @@ int main(void) {
     test_ignored();
     test_suggestions();
     test_escapes();
+    test_time_left();
     return test_done("test_options");
 }

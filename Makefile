@@ -9,7 +9,7 @@
 #                 the functions that docs/ quotes
 # make coverage   lines of each file that the tests run (gcov)
 # make analyze    cppcheck, clang-tidy, gcc -fanalyzer
-# make install    PREFIX and DESTDIR are honoured
+# make install    to PREFIX (/usr/local) below DESTDIR; make uninstall, with the same, leaves nothing
 # make clean      removes what was built
 # make help       this list
 # V=1 shows the commands. CC, CFLAGS, LDFLAGS, ARCH=native, WERROR=1 go on the command line or into local.mk:
@@ -62,6 +62,7 @@ OPT = -O0
 endif
 # The other architecture; its programs run under qemu-aarch64.
 ifeq ($(CONFIG),neon)
+HOSTCC ?= cc
 CC = aarch64-linux-gnu-gcc
 LDFLAGS += -static
 endif
@@ -74,7 +75,7 @@ TESTS := $(patsubst test/%.c,%,$(wildcard test/test_*.c))
 FUZZERS := $(filter-out fuzz_main,$(patsubst test/%.c,%,$(wildcard test/fuzz_*.c)))
 
 .PHONY: all static programs demo test asan tsan bench fuzz fuzz-run coverage analyze format atlas \
-        install clean help FORCE
+        install install-texts uninstall clean help FORCE
 all: run quantize
 
 static:
@@ -114,10 +115,11 @@ $(BUILD)/build_info.h: $(call if_other,$(BUILD)/build_info.h,$(BUILD_INFO)) | $(
 $(BUILD)/cli/version.o: $(BUILD)/build_info.h
 $(BUILD)/cli/version.o: EXTRA += -DBUILD_INFO -include $(BUILD)/build_info.h
 
-CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cli/quantize_options.c,$(wildcard cli/*.c)))
+QUANTIZE_OBJ := $(BUILD)/cli/print.o $(BUILD)/cli/version.o $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/quantize_*.c))
+CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out cli/quantize_%,$(wildcard cli/*.c)))
 $(BUILD)/run $(BUILD)/test/fuzz_options $(BUILD)/test/test_options $(BUILD)/test/test_thoughts \
     $(BUILD)/test/test_stops: $(CLI_OBJ)
-$(BUILD)/quantize: $(BUILD)/cli/print.o $(BUILD)/cli/version.o $(BUILD)/cli/quantize_options.o
+$(BUILD)/quantize: $(QUANTIZE_OBJ)
 $(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ) $(BUILD)/linked
 	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) -o $@ $(LDLIBS)
 
@@ -207,13 +209,54 @@ atlas: $(BUILD)/test/test_atlas
 	RUN=$(BUILD)/run test/test_readme.sh --write
 	test/test_docs.sh --write
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 run $(DESTDIR)$(PREFIX)/bin/kq-run
-	install -m 755 quantize $(DESTDIR)$(PREFIX)/bin/kq-quantize
+# ---- installing -----------------------------------------------------------------------------------
+
+LIBDIR ?= $(PREFIX)/lib
+INTO := $(DESTDIR)$(PREFIX)
+
+install: install-texts $(BUILD)/run $(BUILD)/quantize
+	install -d $(INTO)/bin
+	install -m 755 $(BUILD)/run $(INTO)/bin/kq-run
+	install -m 755 $(BUILD)/quantize $(INTO)/bin/kq-quantize
+
+# Man pages and completions are made from the tables of options, by a program for this machine: HOSTCC
+# compiles it where CC compiles for another one.
+HOSTCC ?= $(CC)
+TEXTS := $(patsubst package/%.in,$(BUILD)/package/%,$(wildcard package/*.in))
+
+$(BUILD)/package/manual: package/manual.c cli/option_table.c cli/quantize_table.c $(wildcard cli/*.h) Makefile
+	@mkdir -p $(@D)
+	$(call SHOW,cc)$(HOSTCC) -std=gnu11 $(WARN) -O1 $(filter %.c,$^) -o $@
+
+$(BUILD)/package/%: package/%.in $(BUILD)/package/manual
+	$(call SHOW,man)$(BUILD)/package/manual $< >$@
+
+MAN := share/man/man1
+BASH_COMPLETION := share/bash-completion/completions
+ZSH_COMPLETION := share/zsh/site-functions
+
+install-texts: $(TEXTS)
+	install -d $(INTO)/$(MAN) $(INTO)/$(BASH_COMPLETION) $(INTO)/$(ZSH_COMPLETION)
+	for name in kq-run kq-quantize; do \
+	    install -m 644 $(BUILD)/package/$$name.1 $(INTO)/$(MAN)/$$name.1 && \
+	    install -m 644 $(BUILD)/package/$$name.bash $(INTO)/$(BASH_COMPLETION)/$$name && \
+	    install -m 644 $(BUILD)/package/$$name.zsh $(INTO)/$(ZSH_COMPLETION)/_$$name || exit 1; done
+
+# Folders that are empty now go, too, but for those of the system.
+uninstall:
+	for name in kq-run kq-quantize; do \
+	    rm -f $(INTO)/bin/$$name $(INTO)/$(MAN)/$$name.1 $(INTO)/$(BASH_COMPLETION)/$$name \
+	        $(INTO)/$(ZSH_COMPLETION)/_$$name; done
+	rm -f $(INTO)/include/kq.h $(addprefix $(DESTDIR)$(LIBDIR)/,libkq.a libkq.so libkq.so.* pkgconfig/kq.pc)
+ifeq ($(filter / /usr /usr/local,$(INTO)),)
+	-@{ cd $(DESTDIR)$(LIBDIR) && rmdir pkgconfig; rmdir $(DESTDIR)$(LIBDIR); \
+	    cd $(INTO) && for dir in bin include $(MAN) $(BASH_COMPLETION) $(ZSH_COMPLETION); do rmdir -p $$dir; done; \
+	    cd $(or $(DESTDIR),/) && rmdir $(if $(DESTDIR),-p) .$(PREFIX); } 2>/dev/null; true
+endif
 
 clean:
 	rm -rf build run quantize
 
 .SECONDARY:
+.DELETE_ON_ERROR:
 -include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d)

@@ -21,6 +21,13 @@ struct quantize_option {
     const char *help;    // lines
 };
 
+enum {
+    QUANTIZE_THREADS,
+    QUANTIZE_REQUANTIZE,
+    QUANTIZE_VERSION,
+    QUANTIZE_HELP
+}; // rows of the table
+
 /* Both end with a row without a name. */
 extern const struct quantize_option quantize_options[], quantize_types[];
 

@@ -11,14 +11,14 @@ export LC_ALL
 # The layers, from the top, one a line. X stands for X.c and X.h, X/* for all that the folder holds and
 # no other line names; X=Y is one module in several files. A file includes its own layer and those below.
 layers='
-test/*
+test/* package/*
 run quantize
 cli/text cli/chat cli/render cli/families cli/info cli/bench cli/perplexity cli/help
 cli/modes
 cli/template cli/conversation cli/generate
 cli/stats cli/prompt cli/thoughts cli/typed cli/sampling
 cli/session
-cli/options=cli/option_table=cli/option_use cli/quantize_options
+cli/options=cli/option_table=cli/option_use cli/quantize_options=cli/quantize_table
 cli/verify cli/stops
 cli/version
 cli/print cli/memory
@@ -57,7 +57,7 @@ max_lines=60
 failed=0
 
 files=
-for file in *.c *.h *.def cli/*.[ch] families/*.[ch] families/*.def steps/*.[ch] simd/*.[ch] test/*.[ch]; do
+for file in *.c *.h *.def cli/*.[ch] families/*.[ch] families/*.def steps/*.[ch] simd/*.[ch] package/*.[ch] test/*.[ch]; do
     [ -e "$file" ] && files="$files $file"
 done
 

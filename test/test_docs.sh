@@ -23,9 +23,9 @@ quoted() {
                     continue
                 }
                 head = head line "\n"
-                if (line !~ /^[a-z_ ]/ || line ~ /;$/) {
+                if (line !~ /^[A-Za-z_ ]/ || line ~ /;$/) {
                     head = comment = ""
-                } else if (line ~ /\{$/ && head ~ ("^[a-z_][a-z_0-9 *]*[ *]" name "(\\(| \\{)")) {
+                } else if (line ~ /\{$/ && head ~ ("^[A-Za-z_][A-Za-z_0-9 *]*[ *]" name "(\\(| \\{)")) {
                     printf "%s%s", comment, head
                     while ((getline line <source) > 0) {
                         print line

@@ -2,32 +2,24 @@
  * told is told of files that do not run, too: of unknown architectures, of unknown types, of a
  * vocabulary alone. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "../quant.h"
+#include "info.h"
 #include "modes.h"
+#include "screen.h"
 #include "template.h"
 
 /* One value in the list of metadata is at most so many bytes. */
 #define MAX_SHOWN 60
 
-struct info {
-    struct session *s;
-    const struct gguf *g;
-    struct gguf_str arch;                  // general.architecture, cut to 64 bytes; may be empty
-    bool runs;                             // the model was opened; otherwise model_err says why not
-    bool fits;                             // the transformer was opened; otherwise s->err
-    struct error model_err, tokenizer_err; // tokenizer_err: if s->tokenizer is NULL
-    size_t n_of_type[GGML_N_TYPES + 1];    // tensors; the last: of unknown types
-    uint64_t bytes_of_type[GGML_N_TYPES + 1], params_of_type[GGML_N_TYPES + 1];
-};
-
 /* ---- texts and numbers ----------------------------------------------------------------------- */
 
-static void put_quoted(struct gguf_str text) {
-    putchar('"');
-    put_text(text, MAX_SHOWN);
-    putchar('"');
+static void put_quoted(FILE *out, struct gguf_str text) {
+    fputc('"', out);
+    put_text(out, text, MAX_SHOWN);
+    fputc('"', out);
 }
 
 /* "6.1 MB", "8.4 M", "960" */
@@ -45,8 +37,8 @@ static struct number scaled(double n, const char *unit) {
     return number;
 }
 
-static void label(const char *name) {
-    printf("%-14s ", name);
+static void label(const struct info *in, const char *name) {
+    fprintf(in->out, "%-14s ", name);
 }
 
 /* ---- metadata -------------------------------------------------------------------------------- */
@@ -71,18 +63,18 @@ static bool is_float(const struct gguf_kv *kv) {
     return kv->elem_type == GGUF_FLOAT32 || kv->elem_type == GGUF_FLOAT64;
 }
 
-static void put_value(const struct gguf_kv *kv) {
+static void put_value(FILE *out, const struct gguf_kv *kv) {
     if (kv->type == GGUF_ARRAY) {
-        printf("%" PRIu64 " x %s", kv->n, gguf_type_name(kv->elem_type));
+        fprintf(out, "%" PRIu64 " x %s", kv->n, gguf_type_name(kv->elem_type));
     } else if (is_string(kv)) {
         const uint8_t *cursor = kv->data;
-        put_quoted(gguf_next_str(&cursor));
+        put_quoted(out, gguf_next_str(&cursor));
     } else if (is_float(kv)) {
-        printf("%g", gguf_f32_at(kv, 0));
+        fprintf(out, "%g", gguf_f32_at(kv, 0));
     } else if (kv->type == GGUF_BOOL) {
-        fputs(gguf_int_at(kv, 0) ? "true" : "false", stdout);
+        fputs(gguf_int_at(kv, 0) ? "true" : "false", out);
     } else {
-        printf("%" PRId64, gguf_int_at(kv, 0));
+        fprintf(out, "%" PRId64, gguf_int_at(kv, 0));
     }
 }
 
@@ -92,9 +84,9 @@ static bool put_known(const struct info *in, const char *before, const char *nam
                       const char *after) {
     const struct gguf_kv *kv = find(in, name);
     if (!kv || kv->n == 0 || is_string(kv)) return false;
-    fputs(before, stdout);
+    fputs(before, in->out);
     if (kv->type != GGUF_ARRAY) {
-        put_value(kv);
+        put_value(in->out, kv);
     } else {
         double least = 0, largest = 0;
         for (uint64_t i = 0; i < kv->n; i++) {
@@ -102,21 +94,23 @@ static bool put_known(const struct info *in, const char *before, const char *nam
             if (i == 0 || v < least) least = v;
             if (i == 0 || v > largest) largest = v;
         }
-        printf("%g to %g", least, largest);
+        fprintf(in->out, "%g to %g", least, largest);
     }
-    fputs(after, stdout);
+    fputs(after, in->out);
     return true;
 }
 
-static void list_metadata(const struct info *in) {
-    printf("metadata       %zu keys\n", in->g->n_kv);
-    for (size_t i = 0; i < in->g->n_kv; i++) {
+static void list_metadata(const struct info *in, bool keys) {
+    label(in, "metadata");
+    fprintf(in->out, "%zu keys%s\n", in->g->n_kv,
+            keys ? "" : " (--info | less lists them, and what has no room here)");
+    for (size_t i = 0; keys && i < in->g->n_kv; i++) {
         const struct gguf_kv *kv = &in->g->kv[i];
-        fputs("  ", stdout);
-        put_text(kv->key, 2 * MAX_SHOWN);
-        printf("%*s", kv->key.len < 44 ? 45 - (int)kv->key.len : 1, "");
-        put_value(kv);
-        putchar('\n');
+        fputs("  ", in->out);
+        put_text(in->out, kv->key, 2 * MAX_SHOWN);
+        fprintf(in->out, "%*s", kv->key.len < 44 ? 45 - (int)kv->key.len : 1, "");
+        put_value(in->out, kv);
+        fputc('\n', in->out);
     }
 }
 
@@ -141,17 +135,17 @@ static void describe_file(const struct info *in) {
         bytes += (double)in->bytes_of_type[type];
     }
     struct gguf_str name = find_string(in, "general.name");
-    label("name");
-    put_text(name.len ? name : (struct gguf_str){"none", 4}, MAX_SHOWN);
-    printf("\n");
-    label("file");
-    printf("%s", scaled((double)in->g->mapped_bytes, "B").text);
-    if (n_parts > 1) printf(" in %u parts", (unsigned)n_parts);
-    printf(", GGUF version %u\n", (unsigned)in->g->version);
-    label("parameters");
-    printf("%s", scaled(params + (double)in->params_of_type[GGML_N_TYPES], "").text);
-    if (params > 0) printf(", %.2f bits each", 8 * bytes / params);
-    printf("\n");
+    label(in, "name");
+    put_text(in->out, name.len ? name : (struct gguf_str){"none", 4}, MAX_SHOWN);
+    fprintf(in->out, "\n");
+    label(in, "file");
+    fprintf(in->out, "%s", scaled((double)in->g->mapped_bytes, "B").text);
+    if (n_parts > 1) fprintf(in->out, " in %u parts", (unsigned)n_parts);
+    fprintf(in->out, ", GGUF version %u\n", (unsigned)in->g->version);
+    label(in, "parameters");
+    fprintf(in->out, "%s", scaled(params + (double)in->params_of_type[GGML_N_TYPES], "").text);
+    if (params > 0) fprintf(in->out, ", %.2f bits each", 8 * bytes / params);
+    fprintf(in->out, "\n");
 }
 
 /* The kinds of step that the model is made of. */
@@ -159,15 +153,15 @@ static void describe_steps(const struct info *in) {
     char kinds[400];
     if (!in->runs) return;
     model_kinds(&in->s->model, kinds, sizeof kinds);
-    label("steps");
-    printf("%s\n", kinds);
+    label(in, "steps");
+    fprintf(in->out, "%s\n", kinds);
 }
 
 static void put_layers(void *to, const char *layers, const char *kinds, int window) {
-    (void)to;
-    printf("  %-12s %s", layers, kinds);
-    if (window > 0) printf(" (%d positions back)", window);
-    printf("\n");
+    FILE *out = to;
+    fprintf(out, "  %-12s %s", layers, kinds);
+    if (window > 0) fprintf(out, " (%d positions back)", window);
+    fprintf(out, "\n");
 }
 
 /* What a sequence keeps: of each position, of the last ones, whatever their number. */
@@ -175,28 +169,29 @@ static void describe_remembered(const struct info *in) {
     bool kv_f32 = in->s->o->kv_f32;
     struct model_part part;
     for (int i = 0; in->runs && model_remembers(&in->s->model, i, kv_f32, &part); i++) {
-        if (i == 0) label("remembers");
-        if (i > 0) fputs(", ", stdout);
+        if (i == 0) label(in, "remembers");
+        if (i > 0) fputs(", ", in->out);
         if (part.state) {
-            printf("states of %s", scaled(part.bytes, "B").text);
+            fprintf(in->out, "states of %s", scaled(part.bytes, "B").text);
         } else if (part.window > 0) {
-            printf("%s of each of the last %d positions", scaled(part.bytes, "B").text,
-                   part.window);
+            fprintf(in->out, "%s of each of the last %d positions", scaled(part.bytes, "B").text,
+                    part.window);
         } else {
-            printf("%s of each position", scaled(part.bytes, "B").text);
+            fprintf(in->out, "%s of each position", scaled(part.bytes, "B").text);
         }
-        printf(" (%d layer%s)", part.n_layers, part.n_layers > 1 ? "s" : "");
+        fprintf(in->out, " (%d layer%s)", part.n_layers, part.n_layers > 1 ? "s" : "");
     }
-    if (in->runs) printf("\n");
+    if (in->runs) fprintf(in->out, "\n");
 }
 
 static void describe_windows(const struct info *in) {
     struct model_windows w = {0};
     if (in->runs) w = model_windows(&in->s->model);
     if (w.n_layers == 0 && !find(in, "attention.sliding_window")) return;
-    label("window");
+    label(in, "window");
     if (in->runs) {
-        printf("%d positions in %d of %d layers\n", w.size, w.n_layers, in->s->model.n_layer);
+        fprintf(in->out, "%d positions in %d of %d layers\n", w.size, w.n_layers,
+                in->s->model.n_layer);
     } else {
         put_known(in, "", "attention.sliding_window", " positions\n");
     }
@@ -204,7 +199,7 @@ static void describe_windows(const struct info *in) {
 
 static void describe_rope(const struct info *in) {
     if (!find(in, "rope.dimension_count") && !find(in, "rope.freq_base")) return;
-    label("rope");
+    label(in, "rope");
     const char *before =
         put_known(in, "", "rope.dimension_count", " dimensions") ? ", base " : "base ";
     put_known(in, before, "rope.freq_base", "");
@@ -212,14 +207,15 @@ static void describe_rope(const struct info *in) {
     const struct gguf_kv *type = find(in, "rope.scaling.type");
     if (type && type->type == GGUF_STRING) {
         const uint8_t *cursor = type->data;
-        printf(", scaling ");
-        put_text(gguf_next_str(&cursor), MAX_SHOWN);
+        fprintf(in->out, ", scaling ");
+        put_text(in->out, gguf_next_str(&cursor), MAX_SHOWN);
     }
     put_known(in, ", factor ", "rope.scaling.factor", "");
     put_known(in, ", linear factor ", "rope.scale_linear", "");
     put_known(in, ", original context ", "rope.scaling.original_context_length", "");
-    if (gguf_find_tensor(in->g, "rope_freqs.weight")) printf(", factors in rope_freqs.weight");
-    printf("\n");
+    if (gguf_find_tensor(in->g, "rope_freqs.weight"))
+        fprintf(in->out, ", factors in rope_freqs.weight");
+    fprintf(in->out, "\n");
 }
 
 static void describe_attention(const struct info *in) {
@@ -227,30 +223,30 @@ static void describe_attention(const struct info *in) {
     put_known(in, ", ", "attention.head_count_kv", " of keys and values");
     put_known(in, ", of ", "attention.key_length", " dimensions");
     put_known(in, " (values ", "attention.value_length", ")");
-    printf("\n");
+    fprintf(in->out, "\n");
 }
 
 /* Of a mixture of experts a token reads a part alone. */
 static void describe_touched(const struct info *in) {
     if (!in->runs) return;
     double touched = (double)model_work(&in->s->model).bytes;
-    label("a token reads");
-    printf("%s of weights, %.0f %% of the file\n", scaled(touched, "B").text,
-           100 * touched / (double)in->g->mapped_bytes);
+    label(in, "a token reads");
+    fprintf(in->out, "%s of weights, %.0f %% of the file\n", scaled(touched, "B").text,
+            100 * touched / (double)in->g->mapped_bytes);
 }
 
 static int describe_model(const struct info *in) {
-    label("architecture");
-    put_text(in->arch, MAX_SHOWN);
-    printf("\n");
+    label(in, "architecture");
+    put_text(in->out, in->arch, MAX_SHOWN);
+    fprintf(in->out, "\n");
     describe_steps(in);
     if (!find(in, "block_count")) return 0; // a vocabulary, or nothing that we know
-    label("layers");
+    label(in, "layers");
     put_known(in, "", "block_count", "");
     put_known(in, ", embedding ", "embedding_length", "");
     put_known(in, ", feed-forward ", "feed_forward_length", "");
-    printf("\n");
-    if (in->runs && !model_layers(&in->s->model, put_layers, NULL)) {
+    fprintf(in->out, "\n");
+    if (in->runs && !model_layers(&in->s->model, put_layers, in->out)) {
         return FAIL("out of memory for a list of layers");
     }
     describe_remembered(in);
@@ -258,7 +254,7 @@ static int describe_model(const struct info *in) {
         put_known(in, ", ", "expert_used_count", " used for each token");
         put_known(in, ", feed-forward ", "expert_feed_forward_length", "");
         put_known(in, ", ", "expert_shared_count", " shared");
-        printf("\n");
+        fprintf(in->out, "\n");
         describe_touched(in);
     }
     describe_attention(in);
@@ -271,10 +267,10 @@ static int describe_model(const struct info *in) {
 /* ---- vocabulary and chat --------------------------------------------------------------------- */
 
 static void put_token(const struct info *in, int32_t id) {
-    printf("%d", (int)id);
+    fprintf(in->out, "%d", (int)id);
     if (!in->s->tokenizer) return;
-    putchar(' ');
-    put_quoted(piece_of(in->s, id, true));
+    fputc(' ', in->out);
+    put_quoted(in->out, piece_of(in->s, id, true));
 }
 
 /* Lists the ids that the file gives a meaning: tokenizer.ggml.bos_token_id and the like. */
@@ -282,7 +278,7 @@ static void describe_special(const struct info *in) {
     static const char prefix[] = "tokenizer.ggml.", suffix[] = "_token_id";
     size_t n_prefix = sizeof prefix - 1, n_suffix = sizeof suffix - 1;
     const char *before = "";
-    label("special");
+    label(in, "special");
     for (size_t i = 0; i < in->g->n_kv; i++) {
         const struct gguf_kv *kv = &in->g->kv[i];
         const char *key = kv->key.data;
@@ -291,72 +287,72 @@ static void describe_special(const struct info *in) {
         if (len <= n_prefix + n_suffix || memcmp(key, prefix, n_prefix) != 0) continue;
         if (memcmp(key + len - n_suffix, suffix, n_suffix) != 0) continue;
         int64_t id = gguf_int_at(kv, 0);
-        fputs(before, stdout);
-        put_text((struct gguf_str){key + n_prefix, len - n_prefix - n_suffix}, MAX_SHOWN);
-        putchar(' ');
+        fputs(before, in->out);
+        put_text(in->out, (struct gguf_str){key + n_prefix, len - n_prefix - n_suffix}, MAX_SHOWN);
+        fputc(' ', in->out);
         if (id >= 0 && id <= INT32_MAX) put_token(in, (int32_t)id);
         before = ", ";
     }
-    printf("\n");
+    fprintf(in->out, "\n");
 }
 
 /* Lists the tokens that end a text: those that the file names, and those known for it. */
 static void describe_ends(const struct info *in) {
     const struct tokenizer *t = in->s->tokenizer;
     int n = 0;
-    label("ends a text");
+    label(in, "ends a text");
     for (int32_t id = 0; id < tokenizer_n_vocab(t) && n < 8; id++) {
         if (!tokenizer_is_eog(t, id)) continue;
-        if (n++) fputs(", ", stdout);
+        if (n++) fputs(", ", in->out);
         put_token(in, id);
     }
-    printf(n ? "\n" : "nothing\n");
+    fprintf(in->out, n ? "\n" : "nothing\n");
 }
 
 static void describe_vocabulary(const struct info *in) {
     const struct gguf_kv *tokens = gguf_find(in->g, "tokenizer.ggml.tokens");
-    label("vocabulary");
+    label(in, "vocabulary");
     if (!tokens || tokens->type != GGUF_ARRAY) {
-        printf("none\n");
+        fprintf(in->out, "none\n");
         return;
     }
-    printf("%" PRIu64 " tokens, model ", tokens->n);
-    put_text(find_string(in, "tokenizer.ggml.model"), MAX_SHOWN);
+    fprintf(in->out, "%" PRIu64 " tokens, model ", tokens->n);
+    put_text(in->out, find_string(in, "tokenizer.ggml.model"), MAX_SHOWN);
     struct gguf_str pre = find_string(in, "tokenizer.ggml.pre");
-    if (pre.len) printf(", pre ");
-    put_text(pre, MAX_SHOWN);
+    if (pre.len) fprintf(in->out, ", pre ");
+    put_text(in->out, pre, MAX_SHOWN);
     const struct token_list *empty = &in->s->tokens;
     if (empty->n > 0 && empty->ids[0] == tokenizer_bos(in->s->tokenizer)) {
-        printf(", texts begin with BOS");
+        fprintf(in->out, ", texts begin with BOS");
     }
-    printf("\n");
+    fprintf(in->out, "\n");
     describe_special(in);
     if (!in->s->tokenizer) return;
     describe_ends(in);
     const char *note;
     for (size_t i = 0; (note = tokenizer_note(in->s->tokenizer, i)) != NULL; i++) {
-        label("note");
-        put_text((struct gguf_str){note, strlen(note)}, SIZE_MAX);
-        printf("\n");
+        label(in, "note");
+        put_text(in->out, (struct gguf_str){note, strlen(note)}, SIZE_MAX);
+        fprintf(in->out, "\n");
     }
 }
 
 static void describe_chat(const struct info *in) {
-    label("chat template");
+    label(in, "chat template");
     struct error err;
     struct gguf_str text = find_string(in, "tokenizer.chat_template");
     const struct chat_format *named = format_named(text);
     const struct chat_format *f = named ? named : chat_detect(text.data, text.len);
     if (text.len == 0 || named) {
-        printf("%s\n", named ? chat_name(named) : "none");
+        fprintf(in->out, "%s\n", named ? chat_name(named) : "none");
         return;
     }
-    printf("its own, %zu bytes", text.len);
-    if (f) printf(", resembles %s", chat_name(f));
+    fprintf(in->out, "its own, %zu bytes", text.len);
+    if (f) fprintf(in->out, ", resembles %s", chat_name(f));
     struct jinja *program = jinja_open(text.data, text.len, &err);
-    if (!program) printf(", cannot be read: %s", err.text);
+    if (!program) fprintf(in->out, ", cannot be read: %s", err.text);
     jinja_close(program);
-    printf("\n");
+    fprintf(in->out, "\n");
 }
 
 /* ---- types ----------------------------------------------------------------------------------- */
@@ -415,15 +411,15 @@ static void describe_fallback(const struct info *in, size_t first, size_t n_matr
         types[t->type] = true;
         n++;
     }
-    label("fell back");
-    printf("%zu of %zu matrices are", n, n_matrices);
+    label(in, "fell back");
+    fprintf(in->out, "%zu of %zu matrices are", n, n_matrices);
     const char *before = " ";
     for (uint32_t type = 0; type < GGML_N_TYPES; type++) {
         if (!types[type]) continue;
-        printf("%s%s", before, ggml_type_info(type)->name);
+        fprintf(in->out, "%s%s", before, ggml_type_info(type)->name);
         before = " or ";
     }
-    printf(": rows of %" PRIu64 " are no multiple of %" PRIu64 "\n", n_cols, block_len);
+    fprintf(in->out, ": rows of %" PRIu64 " are no multiple of %" PRIu64 "\n", n_cols, block_len);
 }
 
 static void describe_fallbacks(const struct info *in, uint64_t block_len) {
@@ -443,21 +439,21 @@ static void describe_fallbacks(const struct info *in, uint64_t block_len) {
 static void describe_type(const struct info *in, uint32_t type) {
     const struct ggml_type_info *known = ggml_type_info(type);
     double params = (double)in->params_of_type[type], bytes = (double)in->bytes_of_type[type];
-    printf("  %-12s %6zu %10s weights", known ? known->name : "unknown", in->n_of_type[type],
-           scaled(params, "").text);
+    fprintf(in->out, "  %-12s %6zu %10s weights", known ? known->name : "unknown",
+            in->n_of_type[type], scaled(params, "").text);
     if (known && params > 0)
-        printf(" %10s %6.2f bits each", scaled(bytes, "B").text, 8 * bytes / params);
-    printf(dequantize_supported(type) ? "\n" : "   not supported\n");
+        fprintf(in->out, " %10s %6.2f bits each", scaled(bytes, "B").text, 8 * bytes / params);
+    fprintf(in->out, dequantize_supported(type) ? "\n" : "   not supported\n");
 }
 
 /* Lists the types, that with most weights first. */
 static void describe_types(const struct info *in) {
     const char *name;
     uint64_t block_len = wanted_block(in, &name);
-    label("tensors");
-    printf("%zu", in->g->n_tensors);
-    if (name) printf(", quantized as %s", name);
-    printf("\n");
+    label(in, "tensors");
+    fprintf(in->out, "%zu", in->g->n_tensors);
+    if (name) fprintf(in->out, ", quantized as %s", name);
+    fprintf(in->out, "\n");
     bool done[GGML_N_TYPES + 1] = {false};
     for (;;) {
         uint32_t best = GGML_N_TYPES + 1;
@@ -476,25 +472,23 @@ static void describe_types(const struct info *in) {
 
 /* ---- verdict --------------------------------------------------------------------------------- */
 
-/* Opens the transformer to see what it needs: as nothing of it is touched, that costs next to
- * nothing. */
-static void describe_memory(struct info *in) {
-    struct session *s = in->s;
+static void describe_memory(const struct info *in) {
+    const struct session *s = in->s;
     bool kv_f32 = s->o->kv_f32;
-    in->fits = open_transformer(s, default_context(s)) == 0;
     if (!in->fits) return;
     double kv = (double)model_memory(&s->model, s->n_ctx, s->n_batch, kv_f32);
-    label("memory");
-    printf("%s mapped, ", scaled((double)s->gguf.mapped_bytes, "B").text);
-    printf("%s %s cache at -c %d, ", scaled(kv, "B").text, kv_f32 ? "f32" : "f16", s->n_ctx);
-    printf("%s buffers at -b %d -t %d\n",
-           scaled((double)transformer_scratch_bytes(s->main.transformer), "B").text, s->n_batch,
-           threads_count(s->threads));
+    label(in, "memory");
+    fprintf(in->out, "%s mapped, ", scaled((double)s->gguf.mapped_bytes, "B").text);
+    fprintf(in->out, "%s %s cache at -c %d, ", scaled(kv, "B").text, kv_f32 ? "f32" : "f16",
+            s->n_ctx);
+    fprintf(in->out, "%s buffers at -b %d -t %d\n",
+            scaled((double)transformer_scratch_bytes(s->main.transformer), "B").text, s->n_batch,
+            threads_count(s->threads));
 }
 
-static void put_reason(const char **before, const char *text) {
-    fputs(*before, stdout);
-    put_text((struct gguf_str){text, strlen(text)}, SIZE_MAX);
+static void put_reason(const struct info *in, const char **before, const char *text) {
+    fputs(*before, in->out);
+    put_text(in->out, (struct gguf_str){text, strlen(text)}, SIZE_MAX);
     *before = "; ";
 }
 
@@ -505,33 +499,75 @@ static void put_verdict(const struct info *in) {
     bool has_text = in->s->tokenizer || none || err->status == KQ_UNSUPPORTED;
     if (in->runs && in->fits && has_text) {
         if (in->s->tokenizer) {
-            printf("runs: yes\n");
+            fprintf(in->out, "runs: yes\n");
         } else {
-            put_reason(&(const char *){"runs: yes, with --ids: "},
+            put_reason(in, &(const char *){"runs: yes, with --ids: "},
                        none ? "there is no tokenizer" : err->text);
-            printf("\n");
+            fprintf(in->out, "\n");
         }
         return;
     }
-    printf("runs: no");
+    fprintf(in->out, "runs: no");
     if (in->g->n_tensors == 0) {
-        put_reason(&before, "a vocabulary alone, for --tokens");
+        put_reason(in, &before, "a vocabulary alone, for --tokens");
     } else if (!in->runs || !in->fits) {
-        put_reason(&before, in->runs ? in->s->err.text : in->model_err.text);
+        put_reason(in, &before, in->runs ? in->s->err.text : in->model_err.text);
     }
-    if (!in->s->tokenizer && !none) put_reason(&before, err->text);
+    if (!in->s->tokenizer && !none) put_reason(in, &before, err->text);
     for (uint32_t type = 0; type <= GGML_N_TYPES; type++) {
         if (in->n_of_type[type] == 0 || dequantize_supported(type)) continue;
-        printf("%s%zu tensor%s of type %s", before, in->n_of_type[type],
-               in->n_of_type[type] > 1 ? "s" : "",
-               type < GGML_N_TYPES ? ggml_type_info(type)->name : "unknown");
+        fprintf(in->out, "%s%zu tensor%s of type %s", before, in->n_of_type[type],
+                in->n_of_type[type] > 1 ? "s" : "",
+                type < GGML_N_TYPES ? ggml_type_info(type)->name : "unknown");
         before = "; ";
     }
-    printf("\n");
+    fprintf(in->out, "\n");
+}
+
+/* All that there is to say, but for the keys on a terminal. */
+static int describe(const struct info *in, bool keys) {
+    describe_file(in);
+    if (describe_model(in) != 0) return EXIT_FAILED;
+    describe_vocabulary(in);
+    describe_chat(in);
+    describe_types(in);
+    describe_memory(in);
+    list_metadata(in, keys);
+    put_verdict(in);
+    return 0;
+}
+
+/* What a person can do without if a screen is small, that first. */
+static const char *const left_out[] = {
+    "special", "steps",   "fell back", "ends a text",   "window",    "remembers",  "chat template",
+    "rope",    "experts", "note",      "a token reads", "attention", "vocabulary", "parameters"};
+
+/* On a terminal as much as it shows; as JSON all of it. */
+static int print_described(struct info *in) {
+    char *text = NULL;
+    size_t len = 0;
+    int status = 0;
+    in->out = open_memstream(&text, &len);
+    if (!in->out) return FAIL("out of memory for a description");
+    if (in->s->o->json) {
+        put_verdict(in);
+    } else {
+        status = describe(in, false);
+    }
+    if (fclose(in->out) != 0) status = FAIL("out of memory for a description");
+    in->out = stdout;
+    if (status == 0 && in->s->o->json) {
+        text[len - 1] = '\0';                       // its newline
+        put_info_json(in, text + strlen("runs: ")); // "yes", or "no: ..."
+    } else if (status == 0) {
+        put_screen(text, left_out, sizeof left_out / sizeof *left_out);
+    }
+    free(text);
+    return status;
 }
 
 int print_info(struct session *s) {
-    struct info in = {.s = s, .g = &s->gguf};
+    struct info in = {.s = s, .g = &s->gguf, .out = stdout};
     if (open_file(s) != 0) return EXIT_FAILED;
     in.arch = find_string(&in, "general.architecture");
     if (in.arch.len > 64) in.arch.len = 64;
@@ -541,15 +577,11 @@ int print_info(struct session *s) {
         return failed(s, NULL);
     }
     add_tensors(&in);
-    describe_file(&in);
-    if (describe_model(&in) != 0) return EXIT_FAILED;
-    describe_vocabulary(&in);
-    describe_chat(&in);
-    describe_types(&in);
-    if (in.runs) describe_memory(&in);
-    list_metadata(&in);
-    put_verdict(&in);
-    return flush();
+    // To see what it needs: as nothing of it is touched, that costs next to nothing.
+    in.fits = in.runs && open_transformer(s, default_context(s)) == 0;
+    bool whole = !s->o->json && !isatty(STDOUT_FILENO);
+    int status = whole ? describe(&in, true) : print_described(&in);
+    return status == 0 ? flush() : status;
 }
 
 /* ---- --plan ---------------------------------------------------------------------------------- */

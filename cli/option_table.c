@@ -116,8 +116,8 @@ const struct option option_table[] = {
 
     {"-q", "", "", "the new text alone: no prompt, no statistics", GROUP_OUTPUT, COMMON, ALWAYS,
      SET(quiet)},
-    {"--json", "", "", "statistics as a line of JSON on standard error", GROUP_OUTPUT, COMMON,
-     PASSED, SET(json)},
+    {"--json", "", "", "statistics as a line of JSON on standard error; --info as JSON",
+     GROUP_OUTPUT, COMMON, PASSED | IN_INFO, SET(json)},
     {"--logits", "", "FILE", "float32 logits, a row after every token of prompt and text",
      GROUP_OUTPUT, RARE, SAMPLED, ANY_TEXT(logits)},
 

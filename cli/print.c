@@ -83,19 +83,37 @@ static size_t shown_bytes(const char *p, size_t n) {
     return cp < least[len] || turns ? 0 : len;
 }
 
-void put_text(struct gguf_str text, size_t max) {
+void put_text(FILE *to, struct gguf_str text, size_t max) {
     size_t i = 0;
     for (size_t n; i < text.len && i < max; i += n ? n : 1) {
         n = shown_bytes(text.data + i, text.len - i);
         if (n > 0) {
-            fwrite(text.data + i, 1, n, stdout);
+            fwrite(text.data + i, 1, n, to);
         } else if (text.data[i] == '\n') {
-            fputs("\\n", stdout);
+            fputs("\\n", to);
         } else {
-            printf("\\x%02x", (unsigned)(unsigned char)text.data[i]);
+            fprintf(to, "\\x%02x", (unsigned)(unsigned char)text.data[i]);
         }
     }
-    if (i < text.len) printf("... (%zu bytes)", text.len);
+    if (i < text.len) fprintf(to, "... (%zu bytes)", text.len);
+}
+
+void put_json_string(FILE *to, struct gguf_str text) {
+    fputc('"', to);
+    for (size_t i = 0, n; i < text.len; i += n ? n : 1) {
+        const char *p = text.data + i;
+        n = utf8_length(p, text.len - i);
+        if (n == 0) {
+            fputs("\\ufffd", to);
+        } else if (*p == '"' || *p == '\\') {
+            fprintf(to, "\\%c", *p);
+        } else if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+            fprintf(to, "\\u%04x", (unsigned)*p);
+        } else {
+            fwrite(p, 1, n, to);
+        }
+    }
+    fputc('"', to);
 }
 
 void put_words(FILE *to, int at, int left, const char *text) {

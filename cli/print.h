@@ -38,9 +38,12 @@ int flush(void);
  * went away, and gives EXIT_FAILED. */
 int write_failed(const char *name);
 
-/* A text of a stranger's on standard output, at most max bytes of it: characters that a terminal
+/* A text of a stranger's, at most max bytes of it: characters that a terminal
  * shows as they are, what it would obey and what is malformed as \xNN, a newline as \n. */
-void put_text(struct gguf_str text, size_t max);
+void put_text(FILE *to, struct gguf_str text, size_t max);
+
+/* A text of a stranger's as a string of JSON; U+FFFD is put for what is not UTF-8. */
+void put_json_string(FILE *to, struct gguf_str text);
 
 /* A paragraph behind what fills the line up to column `at`: words that do not fit in 79 columns go
  * on below, at column `left`; then a newline. */

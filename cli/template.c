@@ -125,7 +125,7 @@ int list_templates(struct session *s) {
     if (status) return status;
     for (size_t i = 0; i < s->gguf.n_kv; i++) {
         if (!is_named_template(&s->gguf, i, &name)) continue;
-        put_text(name, SIZE_MAX);
+        put_text(stdout, name, SIZE_MAX);
         printf(" (of the file)\n");
     }
     if (gguf_find(&s->gguf, KEY)) printf("default (of the file)\n");

@@ -13,14 +13,14 @@ export LC_ALL
 layers='
 test/* package/*
 run quantize
-cli/text cli/chat cli/render cli/families cli/info cli/bench cli/perplexity cli/help
+cli/text cli/chat cli/render cli/families cli/info=cli/info_json cli/bench cli/perplexity cli/help
 cli/modes
 cli/template cli/conversation cli/generate
 cli/stats cli/prompt cli/thoughts cli/typed cli/sampling
 cli/session
 cli/options=cli/option_table=cli/option_use cli/quantize_options=cli/quantize_table
 cli/verify cli/stops
-cli/version
+cli/version cli/screen
 cli/print cli/memory
 kq
 transformer

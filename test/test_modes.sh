@@ -36,6 +36,16 @@ says "info: layers" "  0, 2         rope, attend, glu (8 positions back)" out
 says "info: what is remembered" "of each of the last 8 positions (2 layers), " out
 says "info: windows" "8 positions in 2 of 4 layers" out
 
+# As JSON, whole: a line for each key and tensor.
+run 0 $models/llama.gguf --info --json
+says "info as JSON" '"architecture": "llama", "gguf_version": 3, "mapped_bytes": ' out
+says "info as JSON" '"runs": true, "verdict": "yes"' out
+says "info as JSON: a number" '"llama.attention.head_count": 4,' out
+says "info as JSON: a truth" '"tokenizer.ggml.add_bos_token": true' out
+says "info as JSON: an array" '"tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", "<0x00>", ' out
+says "info as JSON: a tensor" '{"name": "output_norm.weight", "type": "F32", "shape": [256], "bytes": 1024}' out
+is "info as JSON: nothing is said" 0 "$(bytes "$tmp/err")"
+
 # The line of steps, as it was when somebody last looked at it: ./run MODEL --plan >test/data/plans/NAME
 for plan in test/data/plans/*; do
     run 0 "$models/${plan##*/}.gguf" --plan
@@ -162,6 +172,11 @@ says "info: unknown" '1 tensor of type IQ1_M; 1 tensor of type unknown' out
 says "info: unknown" 'runs: no: general.architecture is "rwkv?[31m??"' out
 tr -d "$escape$control" <"$tmp/out" >"$tmp/clean"
 same "info: unknown: no control bytes" "$tmp/out" "$tmp/clean"
+run 0 "$tmp/odd.gguf" --info --json
+says "info as JSON: unknown" "2Jsmile: $(printf '\342\230\272') \\ufffd\"" out
+says "info as JSON: unknown" '"a\u001bkey": 7' out
+says "info as JSON: unknown" '"runs": false, "verdict": "no: general.architecture is ' out
+says "info as JSON: unknown" '"name": "t\u001bwo", "type": 99, ' out
 { printf GGUF && u32 3 && u64 0 && u64 0; } >"$tmp/empty.gguf"
 run 0 "$tmp/empty.gguf" --info
 says "info: empty" "runs: no: a vocabulary alone" out

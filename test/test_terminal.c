@@ -4,6 +4,7 @@
 #define _GNU_SOURCE // posix_openpt
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -269,6 +270,56 @@ static void test_killed(void) {
     close(terminal);
 }
 
+/* What --info prints on a screen of this size. */
+static const char *info_on(const char *model, unsigned short rows, unsigned short columns) {
+    static char text[8192];
+    struct winsize size = {.ws_row = rows, .ws_col = columns};
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0) exit(1);
+    int typed = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+    ioctl(typed, TIOCSWINSZ, &size);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(typed, STDOUT_FILENO);
+        alarm(100);
+        execl(program, program, model, "--info", (char *)NULL);
+        _exit(127);
+    }
+    waitpid(pid, NULL, 0);
+    fcntl(terminal, F_SETFL, O_NONBLOCK);
+    read_end(dup(terminal), text, sizeof text);
+    close(typed);
+    close(terminal);
+    return text;
+}
+
+/* Fits the screen, line by line; the verdict is the last one. */
+static void check_screen(const char *model, unsigned short rows, unsigned short columns) {
+    const char *text = info_on(model, rows, columns), *last = text;
+    size_t n = 0, widest = 0;
+    for (const char *p = text; *p; p += strcspn(p, "\r\n"), p += strspn(p, "\r\n")) {
+        size_t width = strcspn(p, "\r\n");
+        if (width > widest) widest = width;
+        last = p;
+        n++;
+    }
+    CHECK(n < rows && n > 4, "%s: %zu lines for %u rows:\n%s", model, n, rows, text);
+    CHECK(widest <= columns, "%s: %zu columns of %u:\n%s", model, widest, columns, text);
+    CHECK(strncmp(last, "runs: yes", 9) == 0, "%s: the last line is %s", model, last);
+    CHECK(!strstr(text, "general.architecture"), "%s: the keys:\n%s", model, text);
+}
+
+static void test_info(void) {
+    check_screen("test/data/models/step35.gguf", 24, 80); // would be 39 lines
+    check_screen("test/data/models/gemma4-26b.gguf", 24, 80);
+    check_screen("test/data/models/llama.gguf", 24, 80);
+    check_screen("test/data/models/qwen35moe.gguf", 12, 40);
+    CHECK(strstr(info_on("test/data/models/step35.gguf", 60, 200), "\nspecial        bos 1"),
+          "a large screen has room for all but the keys");
+    CHECK(strstr(info_on("test/data/vocab.gguf", 24, 80), "runs: no: a vocabulary alone"),
+          "a vocabulary");
+}
+
 static void test_hint(void) {
     char with_template[80];
     const char *hint = "--chat -p TEXT asks the model a question";
@@ -305,6 +356,7 @@ int main(void) {
     test_interrupt();
     test_killed();
     test_hint();
+    test_info();
     unlink(file);
     unlink(path);
     rmdir(dir);

@@ -10,7 +10,9 @@
  * ASCII without quotes and backslashes. */
 void processor_name(char *out, size_t size);
 
-/* Rates of all threads together, the best seen since the struct was zero; 0: unknown. */
+/* Rates of all threads together, the best seen since the struct was zero; 0: unknown. Measured
+ * before and after what they are to be compared with, they stay right when a neighbour leaves
+ * meanwhile. */
 struct limits {
     double read;         // bytes/s of the memory that it was measured with
     double macs;         // float32 multiply-adds/s without loads

@@ -380,6 +380,37 @@ static void prepare_tokens(void *arg, long begin, long end, int thread) {
     }
 }
 
+/* ---- the profile ----------------------------------------------------------------------------- */
+
+static int64_t begin_noting(const struct matmul *m) {
+    return m->profile ? profile_clock() : 0;
+}
+
+/* A thread was at work on the product since then. Gives the time now. */
+static int64_t note_product(const struct job *job, const struct product *p, int thread,
+                            int64_t since) {
+    int line = profile_product(p->w->type, job->n_tokens);
+    return job->m->profile ? profile_note(job->m->profile, thread, line, since) : 0;
+}
+
+static void lap(const struct matmul *m, const char *what) {
+    if (m->profile) profile_lap(m->profile, profile_named(m->profile, what));
+}
+
+/* The products are done. */
+static void lap_of_products(const struct job *job) {
+    struct profile *profile = job->m->profile;
+    if (!profile) return;
+    for (int i = 0; i < job->n_products; i++) {
+        const struct product *p = &job->products[i];
+        struct profile_line *line = &profile->lines[profile_product(p->w->type, job->n_tokens)];
+        line->macs += (double)(p->w->n_rows * p->w->n_cols) * job->n_tokens;
+        line->bytes += (double)p->w->n_rows * (double)p->w->row_bytes;
+        line->integers = of_integers(job->m, p);
+    }
+    profile_lap_of_threads(profile, PROFILE_OTHER);
+}
+
 /* ---- integers -------------------------------------------------------------------------------- */
 
 static void integer_rows(const struct job *job, const struct product *p, int64_t row, int n_rows,
@@ -415,6 +446,7 @@ static void gemv_tokens(const struct job *job, const struct product *p, int64_t 
 static void gemv_rows(void *arg, long begin, long end, int thread) {
     const struct job *job = arg;
     const struct matmul *m = job->m;
+    int64_t since = begin_noting(m);
     float *work = m->work + (size_t)thread * m->work_floats;
     struct place at = first_place(job);
     long first = 0; // number of the product's row 0
@@ -431,6 +463,7 @@ static void gemv_rows(void *arg, long begin, long end, int thread) {
                 gemv_tokens(job, p, row, n, at.x);
             }
             begin += n;
+            since = note_product(job, p, thread, since);
         }
         first = stop;
     }
@@ -475,6 +508,7 @@ static long panels_of(const struct matmul *m, const struct product *p) {
 static void gemm_panels(void *arg, long begin, long end, int thread) {
     const struct job *job = arg;
     const struct matmul *m = job->m;
+    int64_t since = begin_noting(m);
     float *panel = m->work + (size_t)thread * m->work_floats;
     struct place at = first_place(job);
     long first = 0; // number of the product's panel 0
@@ -482,6 +516,7 @@ static void gemm_panels(void *arg, long begin, long end, int thread) {
         const struct product *p = &job->products[i];
         int rows = panel_rows(m, p);
         long stop = first + panels_of(m, p);
+        bool mine = begin < stop;
         at = next_place(job, i, at);
         for (; begin < end && begin < stop; begin++) {
             int64_t row = (begin - first) * rows;
@@ -491,6 +526,7 @@ static void gemm_panels(void *arg, long begin, long end, int thread) {
                 gemm_panel(job, p, row, at.x, panel, panel + rows * KC);
             }
         }
+        if (mine) since = note_product(job, p, thread, since);
         first = stop;
     }
 }
@@ -536,6 +572,7 @@ static void run_products(struct job *job) {
         long grain = 1 + GEMM_PIECE_ROWS / m->isa->panel_rows;
         parallel_for(m->threads, m->stop, n, grain, gemm_panels, job);
     }
+    lap_of_products(job);
 }
 
 /* ---- the reference path ---------------------------------------------------------------------- */
@@ -566,6 +603,7 @@ static void run_reference(struct matmul *m, const struct product *product, float
     if (bytes > m->reference_peak_bytes) m->reference_peak_bytes = bytes;
     parallel_for(m->threads, m->stop, (long)w->n_rows, DEQUANTIZE_PIECE_ROWS, dequantize_rows,
                  &job);
+    lap(m, "dequantizing (--reference)");
     struct matrix f32 = {GGML_TYPE_F32, w->n_rows, w->n_cols, row_bytes, (const uint8_t *)job.out};
     struct product copy = *product;
     copy.w = &f32;
@@ -637,9 +675,13 @@ void mul_mat(struct matmul *m, const struct product *products, int n_products, i
     struct job job = {m, products, n_products, n_tokens, m->x};
     assert(n_tokens <= m->max_tokens && inputs_fit(m, products, n_products));
     parallel_for(m->threads, m->stop, n_tokens, PREPARE_PIECE_TOKENS, prepare_tokens, &job);
+    lap(m, PRODUCT_INPUTS);
     if (!m->reference) {
         run_products(&job);
-        if (m->check && !(m->stop && atomic_load(m->stop))) check_integers(&job);
+        if (m->check && !(m->stop && atomic_load(m->stop))) {
+            check_integers(&job);
+            lap(m, "checking products (--verify)");
+        }
         return;
     }
     struct place at = first_place(&job);

@@ -21,8 +21,14 @@
 #define MATMUL_Q_H
 
 #include "act.h"
+#include "profile.h"
 #include "simd/isa.h"
 #include "threads.h"
+
+/* The profile's line for what is done before products: inputs put into lane order, or made
+ * integers.
+ */
+#define PRODUCT_INPUTS "inputs of products"
 
 #define ACT_FLOAT 0 // activations stay as they are
 
@@ -45,6 +51,7 @@ struct matmul {
     size_t reference_peak_bytes; // largest buffer of float32 weights so far
     struct act_check *check;     // NULL, or products of integers are held to their bounds: slow
     float *unquantized;          // (max_tokens or 2, max_cols) inputs as they came, if check
+    struct profile *profile;     // NULL, or where products tell their time; see matmul_open
     bool failed;                 // out of memory for such a buffer: results since then are garbage
 };
 
@@ -60,8 +67,8 @@ struct act_check {
 
 /* For products of up to max_tokens tokens. max_cols: the most columns of one matrix, or of the
  * different inputs of one call together, each rounded up to LANE_GROUP. act: ACT_FLOAT, which
- * `reference` needs, or 16 or 8. Nothing stops products unless the owner sets m->stop afterwards.
- */
+ * `reference` needs, or 16 or 8. Nothing stops products, and none is
+ * timed, unless the owner sets m->stop and m->profile afterwards. */
 int matmul_open(struct matmul *m, const struct isa *isa, struct threads *threads, bool reference,
                 int act, struct act_check *check, int64_t max_cols, int max_tokens,
                 struct error *err);

@@ -7,6 +7,7 @@
 #include "cli/help.h"
 #include "cli/modes.h"
 #include "cli/template.h"
+#include "cli/timing.h"
 #include "cli/version.h"
 #include "fpstate.h"
 
@@ -84,7 +85,13 @@ int main(int argc, char **argv) {
     char note[160];
     for (size_t i = 0; options_note(&o, i, note, sizeof note); i++) say("%s", note);
     set_signals();
+    struct profile profile;
+    if (o.profile) {
+        profile_begin(&profile);
+        s.profile = &profile;
+    }
     int status = run_mode(&s);
+    if (s.profile) print_profile(&s);
     if (stop) status = FAIL("interrupted");
     close_session(&s);
     return status;

@@ -31,6 +31,7 @@ struct transformer {
     int32_t *ids;               // (n_batch)
     int logits_first, n_logits; // those made: of wanted[logits_first] and those behind it; 0: none
     int unusable[LOGITS_ROWS];  // unusable_logits() of each of them
+    int *lines;                 // (n_steps) of the profile, if there is one
 };
 
 /* ---- running stages -------------------------------------------------------------------------- */
@@ -39,6 +40,8 @@ struct token_job {
     struct pass *pass;
     const struct step *steps;
     int n;
+    const struct profile *profile; // NULL: none
+    const int *lines;              // (n) of it
 };
 
 static bool reads_finite(const struct pass *p, const struct step *s, int i) {
@@ -49,8 +52,8 @@ static bool reads_finite(const struct pass *p, const struct step *s, int i) {
 }
 
 static void run_tokens(void *arg, long begin, long end, int thread) {
-    (void)thread;
     const struct token_job *job = arg;
+    int64_t since = job->profile ? profile_clock() : 0;
     for (long i = begin; i < end; i++) {
         for (int k = 0; k < job->n; k++) {
             const struct step *s = &job->steps[k];
@@ -58,6 +61,7 @@ static void run_tokens(void *arg, long begin, long end, int thread) {
                 pass_fail(job->pass, s, (int)i, s->kind->not_finite);
             }
             s->kind->token(job->pass, s, (int)i);
+            if (job->profile) since = profile_note(job->profile, thread, job->lines[k], since);
         }
     }
 }
@@ -82,6 +86,10 @@ static void fill_dead(struct transformer *t, int stage) {
     }
 }
 
+static void lap(const struct transformer *t, const char *what) {
+    if (t->p.profile) profile_lap(t->p.profile, profile_named(t->p.profile, what));
+}
+
 static void run_stages(struct transformer *t, int begin, int end);
 
 /* The stages up to the end of the rounds, for each round that has tokens. */
@@ -91,6 +99,7 @@ static void run_rounds(struct transformer *t, const struct step *s) {
     int n = p->n;
     for (int round = 0; round < s->n_rounds && !must_end(t); round++) {
         int mine = s->kind->begin_round(p, s, round);
+        lap(t, s->kind->name);
         if (mine == 0) continue;
         p->round = round;
         p->n = mine;
@@ -99,21 +108,31 @@ static void run_rounds(struct transformer *t, const struct step *s) {
         p->gathered = false;
         p->n = n;
         if (!must_end(t)) last->kind->group(p, last, 1);
+        lap(t, last->kind->name);
     }
     p->round = 0;
 }
 
-static void run_stages(struct transformer *t, int begin, int end) {
+static void run_stage(struct transformer *t, const struct stage *stage) {
     struct pass *p = &t->pass;
+    struct profile *profile = t->p.profile;
+    const struct step *s = &t->plan->steps[stage->first];
+    const int *lines = profile ? t->lines + stage->first : NULL;
+    if (stage->does == EACH_TOKEN) {
+        struct token_job job = {p, s, stage->n, profile, lines};
+        parallel_for(t->p.threads, t->p.stop, p->n, TOKEN_GRAIN, run_tokens, &job);
+        if (profile) profile_lap_of_threads(profile, lines[0]);
+    } else {
+        s->kind->group(p, s, stage->n);
+        if (profile) profile_lap(profile, lines[0]);
+    }
+}
+
+static void run_stages(struct transformer *t, int begin, int end) {
     for (int i = begin; i < end && !must_end(t); i++) {
         const struct stage *stage = &t->plan->stages[i];
         const struct step *s = &t->plan->steps[stage->first];
-        if (stage->does == EACH_TOKEN) {
-            struct token_job job = {p, s, stage->n};
-            parallel_for(t->p.threads, t->p.stop, p->n, TOKEN_GRAIN, run_tokens, &job);
-        } else {
-            s->kind->group(p, s, stage->n);
-        }
+        run_stage(t, stage);
         if (s->kind->role == ROUNDS) {
             run_rounds(t, s);
             i = s->rounds_end;
@@ -155,6 +174,7 @@ static int eval(struct transformer *t, const struct run *runs, int n_runs, struc
     list_tokens(t, runs, n_runs);
     t->pass.fault.what = NULL;
     atomic_store(&t->pass.failed, 0);
+    if (t->p.profile) profile_lap(t->p.profile, PROFILE_OTHER);
     run_stages(t, 0, t->plan->first_wanted);
     int failed = result(t, err);
     for (int r = 0; r < n_runs; r++) {
@@ -167,6 +187,7 @@ static int eval(struct transformer *t, const struct run *runs, int n_runs, struc
         }
     }
     if (failed) t->n_wanted = 0;
+    lap(t, "states kept");
     return failed;
 }
 
@@ -185,6 +206,7 @@ static int make_logits(struct transformer *t, int first, struct error *err) {
     p->wanted = t->wanted + first;
     p->n = left < LOGITS_ROWS ? left : LOGITS_ROWS;
     t->n_logits = 0;
+    if (t->p.profile) profile_lap(t->p.profile, PROFILE_OTHER);
     run_stages(t, t->plan->first_wanted, t->plan->n_stages);
     int failed = result(t, err), n_made = p->n;
     p->n = n;
@@ -195,6 +217,7 @@ static int make_logits(struct transformer *t, int first, struct error *err) {
     }
     t->logits_first = first;
     t->n_logits = n_made;
+    lap(t, "checking logits");
     return 0;
 }
 
@@ -261,6 +284,21 @@ static bool allocate_lists(struct transformer *t) {
     return t->at && t->runs && t->run_of && t->wanted && t->first_of_run && t->ids;
 }
 
+/* Of each step its kind's line of the profile. Products time themselves, but for what is done
+ * before them. */
+static int find_lines(struct transformer *t, struct error *err) {
+    const struct plan *plan = t->plan;
+    if (!t->p.profile) return 0;
+    t->lines = calloc((size_t)plan->n_steps + 1, sizeof *t->lines);
+    if (!t->lines) return error_set(err, KQ_NO_MEMORY, "out of memory for a profile");
+    for (int i = 0; i < plan->n_steps; i++) {
+        const struct step *s = &plan->steps[i];
+        const char *what = s->work.macs > 0 ? PRODUCT_INPUTS : s->kind->name;
+        t->lines[i] = profile_named(t->p.profile, what);
+    }
+    return 0;
+}
+
 static int allocate(struct transformer *t, struct error *err) {
     const struct plan *plan = t->plan;
     size_t n_buffers = (size_t)plan->n_buffers;
@@ -300,13 +338,14 @@ struct transformer *transformer_open(const struct model *m, const struct transfo
         transformer_close(t);
         return NULL;
     }
-    if (allocate(t, err) < 0 ||
+    if (allocate(t, err) < 0 || find_lines(t, err) < 0 ||
         matmul_open(&t->mm, t->p.isa, t->p.threads, t->p.reference, t->p.act, t->p.check,
                     t->plan->widest, t->p.n_batch, err) < 0) {
         transformer_close(t);
         return NULL;
     }
     t->mm.stop = t->p.stop;
+    t->mm.profile = t->p.profile;
     t->pass = (struct pass){.plan = t->plan,
                             .ops = t->p.isa->ops,
                             .threads = t->p.threads,
@@ -330,6 +369,7 @@ void transformer_close(struct transformer *t) {
     free(t->wanted);
     free(t->first_of_run);
     free(t->ids);
+    free(t->lines);
     free(t->block);
     free(t->work);
     free(t);

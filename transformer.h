@@ -17,6 +17,7 @@ struct transformer_params {
     bool kv_f32;             // sequences remember float32 keys and values, otherwise halves
     int n_batch;             // most tokens of one pass
     atomic_int *stop;        // NULL, or a pass fails with KQ_INTERRUPTED once it is set
+    struct profile *profile; // NULL, or where passes tell their time, with room for the threads
     /* Checks of the plan, for tests: the same bits must come out. */
     bool fill_dead;     // what no step reads any more becomes NaN
     bool share_nothing; // no two values lie in one buffer

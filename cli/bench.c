@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "../machine.h"
 #include "modes.h"
+#include "timing.h"
 
 struct sample {
     double sum, sum2;
@@ -25,24 +25,6 @@ static double mean(const struct sample *s) {
 static double deviation(const struct sample *s) {
     double m = mean(s), variance = s->n > 1 ? (s->sum2 - s->n * m * m) / (s->n - 1) : 0;
     return variance > 0 ? sqrt(variance) : 0;
-}
-
-/* ---- the machine's limits -------------------------------------------------------------------- */
-
-/* Called before and after the tests, so that a neighbour who leaves meanwhile does not make the
- * machine look slower than the tests found it. */
-static int measure_limits(struct session *s, struct limits *l) {
-    size_t n = s->gguf.n_tensors;
-    struct span *tensors = malloc((n + 1) * sizeof *tensors);
-    if (!tensors) return FAIL("out of memory for a list of %zu tensors", n);
-    for (size_t i = 0; i < n; i++) {
-        tensors[i] = (struct span){s->gguf.tensors[i].data, s->gguf.tensors[i].nbytes};
-    }
-    limits_read(l, tensors, n, s->threads, s->stop);
-    limits_macs(l, s->o->isa, s->threads, s->stop);
-    if (s->o->act) limits_integer_macs(l, s->o->isa, s->threads, s->stop);
-    free(tensors);
-    return 0;
 }
 
 /* ---- tests ----------------------------------------------------------------------------------- */
@@ -164,9 +146,11 @@ static int run_tests(struct session *s, const int32_t *ids, int n_prompt, int n_
     struct limits limits = {0};
     char processor[128];
     processor_name(processor, sizeof processor);
-    int status = measure_limits(s, &limits);
+    int status = measure_limits(s, &limits, s->stop);
+    lap(s, "measuring limits");
     if (status == 0) status = repeat_tests(s, ids, &prompt, &gen);
-    if (status == 0) status = measure_limits(s, &limits);
+    if (status == 0) status = measure_limits(s, &limits, s->stop);
+    lap(s, "measuring limits");
     if (status) return status;
     print_head(s, processor, &limits);
     print_row(&prompt, &limits, s->o->act);

@@ -477,7 +477,10 @@ static int converse(struct chat *c) {
     for (int n_stops = 0;;) {
         int status = -1;
         await_interrupt(c);
-        switch (read_message(c->s, &c->typed)) {
+        lap(c->s, NULL);
+        enum input input = read_message(c->s, &c->typed);
+        lap(c->s, "waiting for input");
+        switch (input) {
         case INPUT_TEXT:
             n_stops = 0;
             status = take_message(c);

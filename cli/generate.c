@@ -89,7 +89,9 @@ int generate(struct session *s, int n_gen, struct token_stream *stream, const fl
     for (int n = 0; status == 0 && (n_gen < 0 || n < n_gen); n++) {
         bool found;
         s->logits_hash = fnv1a(s->logits_hash, logits, row);
+        lap(s, "hashing logits");
         int32_t id = sampler_pick(s->sampler, logits, s->tokens.ids, s->tokens.n);
+        lap(s, "sampling");
         if (id < 0) { // logits_of gives none that the sampler refuses by themselves
             status = FAIL("no token may follow: tokenizer.ggml.suppress_tokens forbids them all");
             break;
@@ -99,6 +101,7 @@ int generate(struct session *s, int n_gen, struct token_stream *stream, const fl
         s->tokens.ids[s->tokens.n++] = id;
         status = print_generated(s, stream, id, &found);
         s->stopped = found ? STOPPED_TEXT : STOPPED_LENGTH;
+        lap(s, "printing text");
         bool last = n + 1 == n_gen && !s->logits_file; // nobody asks for what comes after it
         if (status || last || found) break;
         s->stopped = STOPPED_CONTEXT;

@@ -38,7 +38,7 @@ struct options {
     int n_batch, n_reps;
     int act; // 16 or 8; 0: float32
     struct sampler_params sampling;
-    bool reference, verify, kv_f32, json, quiet, allow_special, keep_newline;
+    bool reference, verify, kv_f32, profile, json, quiet, allow_special, keep_newline;
     bool escapes, no_bos, no_special; // of the prompt
     bool ignore_eos;
     bool seeded; // a seed was given

@@ -49,6 +49,7 @@ static int score_batch(struct session *s, const int32_t *ids, int begin, int n, 
         sc->sum += nll;
         sc->sum_of_squares += nll * nll;
         sc->n_tokens++;
+        lap(s, "scoring");
     }
     return 0;
 }
@@ -108,10 +109,12 @@ static int read_text(struct session *s, int n_ctx) {
     char *text = NULL;
     size_t len;
     int status = read_file(s, path, &text, &len);
+    lap(s, "waiting for input");
     if (status == 0 &&
         tokenizer_encode(s->tokenizer, text, len, true, false, &s->tokens, &s->err) < 0) {
         status = failed(s, path);
     }
+    lap(s, "tokenizing");
     say_lost(&s->tokens);
     free(text);
     if (status == 0 && s->tokens.n < (size_t)n_ctx) {

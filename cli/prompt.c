@@ -182,11 +182,13 @@ int read_prompt(struct session *s) {
         status = read_all(s, stdin, "standard input", &text, &len);
     }
     struct gguf_str from = {text ? text : "", len};
+    lap(s, o->prompt ? NULL : "waiting for input");
     if (!o->prompt && status == 0) from = as_typed(s, from);
     if (status == 0 && tokenizer_encode(s->tokenizer, from.data, from.len, !o->no_bos,
                                         !o->no_special, &s->tokens, &s->err) < 0) {
         status = failed(s, NULL);
     }
+    lap(s, "tokenizing");
     if (status == 0) warn_of_bos(s);
     if (status == 0) say_lost(&s->tokens);
     free(text);

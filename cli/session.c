@@ -50,6 +50,7 @@ int open_model(struct session *s) {
         const char *key = s->o->ignored_keys.text[i];
         if (!gguf_find(&s->gguf, key)) say("--ignore-key %s: the file has no such key", key);
     }
+    lap(s, "opening the model");
     return 0;
 }
 
@@ -86,6 +87,7 @@ int open_tokenizer(struct session *s) {
     }
     say_notes(s);
     tokenizer_stop_on(s->tokenizer, s->stop);
+    lap(s, "opening the vocabulary");
     return 0;
 }
 
@@ -150,6 +152,9 @@ int open_transformer(struct session *s, int n_ctx) {
     say_threads(o);
     s->threads = threads_open(o->n_threads ? o->n_threads : threads_default_count(), &s->err);
     if (!s->threads) return failed(s, NULL);
+    if (s->profile && profile_threads(s->profile, threads_count(s->threads), &s->err) < 0) {
+        return failed(s, NULL);
+    }
     struct transformer_params p = {.isa = o->isa,
                                    .threads = s->threads,
                                    .reference = o->reference,
@@ -157,12 +162,16 @@ int open_transformer(struct session *s, int n_ctx) {
                                    .check = o->verify ? &s->verdict.products : NULL,
                                    .kv_f32 = o->kv_f32,
                                    .n_batch = s->n_batch,
-                                   .stop = s->stop};
+                                   .stop = s->stop,
+                                   .profile = s->profile};
     if (open_engine(s, &p, &s->main) < 0) return failed(s, NULL);
     s->n_ctx = s->main.seq->n_ctx; // a model that has learned its positions has no others
     p.reference = o->act == ACT_FLOAT;
     p.act = ACT_FLOAT;
-    return o->verify && open_engine(s, &p, &s->reference) < 0 ? failed(s, NULL) : 0;
+    p.profile = NULL; // its time is one line
+    if (o->verify && open_engine(s, &p, &s->reference) < 0) return failed(s, NULL);
+    lap(s, "opening the engine");
+    return 0;
 }
 
 void say_context(const struct session *s) {
@@ -223,6 +232,7 @@ void close_session(struct session *s) {
     close_engine(&s->main);
     close_engine(&s->reference);
     threads_close(s->threads);
+    if (s->profile) profile_free(s->profile);
     free(s->piece);
     tokenizer_close(s->tokenizer);
     model_close(&s->model);
@@ -241,11 +251,15 @@ int n_past(const struct session *s) {
     return s->main.seq->length;
 }
 
+static const char reference_line[] = "the reference (--verify)";
+
 int forward(struct session *s, const int32_t *ids, int n) {
     struct run run = {s->main.seq, ids, n, n}, again = {s->reference.seq, ids, n, n};
     if (transformer_eval(s->main.transformer, &run, 1, &s->err) < 0) return failed(s, s->where);
     if (!s->reference.seq) return 0;
-    if (transformer_eval(s->reference.transformer, &again, 1, &s->err) == 0) return 0;
+    int again_failed = transformer_eval(s->reference.transformer, &again, 1, &s->err);
+    lap(s, reference_line);
+    if (!again_failed) return 0;
     seq_rewind(s->main.seq, s->reference.seq->length);
     return failed(s, s->where);
 }
@@ -281,12 +295,14 @@ int logits_of(struct session *s, int i, const float **logits) {
     if (!*logits) return failed(s, s->where);
     if (s->reference.transformer) {
         int status = compare(s, i, *logits);
+        lap(s, reference_line);
         if (status) return status;
     }
     size_t n = (size_t)s->model.n_vocab;
     if (s->logits_file && fwrite(*logits, sizeof **logits, n, s->logits_file) != n) {
         return write_failed(s->o->logits);
     }
+    if (s->logits_file) lap(s, "writing logits");
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "../profile.h"
 #include "../tokenizer.h"
 #include "../transformer.h"
 #include "options.h"
@@ -58,7 +59,8 @@ struct session {
     char date[24];          // that a template was told, "" if it did not ask
     char where[32];         // in front of what is said of a pass that failed, may be empty
     double start, load_s, prompt_s, gen_s;
-    size_t anon_bytes; // largest seen
+    struct profile *profile; // main's; NULL: nobody asked where the time goes
+    size_t anon_bytes;       // largest seen
     struct error err;
 };
 
@@ -69,6 +71,13 @@ int failed(const struct session *s, const char *name);
 bool stop_asked(const struct session *s);
 bool was_interrupted(const struct session *s); // s->err says so
 int interrupted(struct session *s);            // makes s->err say so, and gives EXIT_FAILED
+
+/* The time since the last call went into this, a text that stays; NULL: into nothing that has a
+ * name. With --profile the table of it all is printed at the end. */
+static inline void lap(struct session *s, const char *what) {
+    if (!s->profile) return;
+    profile_lap(s->profile, what ? profile_named(s->profile, what) : PROFILE_OTHER);
+}
 
 /* Each opens one part of the session. */
 int open_file(struct session *s);

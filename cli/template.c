@@ -231,8 +231,10 @@ int try_render(struct session *s, const struct template *t, struct arena *a, str
     if (s->o->think && request.type == V_DICT && set_thinking(s, t, a, request.u.dict) != 0) {
         return error_set(&s->err, KQ_NO_MEMORY, "the conversation takes too much memory");
     }
-    return t->format ? run_format(s, t, a, request, out)
-                     : run_template(s, t, a, request, bytes, out);
+    int status =
+        t->format ? run_format(s, t, a, request, out) : run_template(s, t, a, request, bytes, out);
+    lap(s, "chat template");
+    return status;
 }
 
 int render_request(struct session *s, const struct template *t, struct arena *a,
@@ -244,9 +246,9 @@ int render_request(struct session *s, const struct template *t, struct arena *a,
 }
 
 int encode_rendered(struct session *s, const struct str *text, struct token_list *tokens) {
-    if (chat_encode(s->tokenizer, text, s->o->allow_special, tokens, &s->err) != 0) {
-        return failed(s, NULL);
-    }
+    int status = chat_encode(s->tokenizer, text, s->o->allow_special, tokens, &s->err);
+    lap(s, "tokenizing");
+    if (status) return failed(s, NULL);
     say_lost(tokens);
     return 0;
 }

@@ -109,6 +109,7 @@ int run_text(struct session *s) {
         status = print_token(s, &stream, s->tokens.ids[i]);
     }
     if (status == 0) status = flush();
+    lap(s, "printing text");
     if (status == 0) status = run_prompt(s, &logits);
     if (status == 0) status = generate(s, o->n_gen, &stream, logits);
     bool ended = status == 0 || was_interrupted(s);

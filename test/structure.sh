@@ -16,7 +16,7 @@ run quantize
 cli/text cli/chat cli/render cli/families cli/info=cli/info_json cli/bench cli/perplexity cli/help
 cli/modes
 cli/template cli/conversation cli/generate
-cli/stats cli/prompt cli/thoughts cli/typed cli/sampling
+cli/stats cli/timing cli/prompt cli/thoughts cli/typed cli/sampling
 cli/session
 cli/options=cli/option_table=cli/option_use cli/quantize_options=cli/quantize_table
 cli/verify cli/stops
@@ -32,6 +32,7 @@ plan=build=keys=tensors=facts
 matmul_q machine
 simd/*
 act
+profile
 mix
 quant=quant_iq=quant_grids=quantize_row
 gguf_write

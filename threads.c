@@ -122,7 +122,8 @@ static bool is_news(unsigned state, unsigned seen) {
 /* Returns the state once it shows another job than `seen`, or the end of the pool.
  * Nobody is left asleep: the sleeper says that it sleeps and then looks at the state, the other
  * side changes the state and then looks for sleepers (all sequentially consistent), so at least
- * one of them sees the other; and the mutex lets no signal fall between look and sleep. */
+ * one of them sees the other; and the mutex lets no signal fall between look and sleep. What is
+ * said is exchanged and not stored: QEMU 7.2 lets a load of aarch64 overtake a store before it. */
 static unsigned wait_for_job(struct threads *t, unsigned seen) {
     unsigned state = atomic_load(&t->state);
     for (int i = 0; i < t->spin_looks && !is_news(state, seen); i++) {
@@ -170,7 +171,7 @@ static void wait_until_left(struct threads *t) {
         cpu_pause();
     }
     pthread_mutex_lock(&t->mutex);
-    atomic_store(&t->caller_asleep, 1);
+    atomic_exchange(&t->caller_asleep, 1);
     while (atomic_load(&t->state) & STATE_ACTIVE) pthread_cond_wait(&t->done, &t->mutex);
     atomic_store(&t->caller_asleep, 0);
     pthread_mutex_unlock(&t->mutex);
@@ -192,7 +193,7 @@ void parallel_for(struct threads *t, atomic_int *stop, long n, long grain, threa
     t->grain = grain;
     t->n_pieces = (n - 1) / grain + 1;
     atomic_store(&t->next_piece, 0);
-    atomic_store(&t->state, (state + STATE_JOB_ONE) | STATE_OPEN);
+    atomic_exchange(&t->state, (state + STATE_JOB_ONE) | STATE_OPEN);
     wake_workers(t, t->n_pieces - 1 < t->wake_max ? t->n_pieces - 1 : t->wake_max);
     run_pieces(t, 0);
     if (atomic_fetch_and(&t->state, ~(unsigned)STATE_OPEN) & STATE_ACTIVE) wait_until_left(t);

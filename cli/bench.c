@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "modes.h"
+#include "stats.h"
 #include "timing.h"
 
 struct sample {
@@ -102,25 +103,27 @@ static void print_head(const struct session *s, const char *processor, const str
         printf(" of floats and %.1f of integers", l->integer_macs * 8 / s->o->act * 1e-9);
     }
     printf(", %.1f GB/s read, measured in this run\n\n", l->read * 1e-9);
-    printf("test            tokens/s         G MAC/s (of peak)  GB/s of weights (of reading)\n");
+    printf("test            tokens/s         G MAC/s (of peak)  GB/s weights (of reading)\n");
 }
 
 static void print_bench_json(const struct session *s, const char *processor, const struct limits *l,
                              const struct test *prompt, const struct test *gen) {
     int act = s->o->act;
+    begin_message();
     fprintf(stderr,
             "{\"pp\": %d, \"pp_tok_s\": %.3f, \"pp_deviation\": %.3f, \"pp_macs\": %.0f, "
             "\"pp_mac_share\": %.4f, \"tg\": %d, \"tg_tok_s\": %.3f, \"tg_deviation\": %.3f, "
             "\"tg_macs\": %.0f, \"tg_mac_share\": %.4f, \"tg_read_share\": %.4f, "
             "\"read_gb_s\": %.2f, \"peak_gmac_s\": %.2f, \"peak_integer_gmac_s\": %.2f, "
             "\"weights_gb\": %.4f, \"processor\": \"%s\", \"isa\": \"%s\", \"act\": %d, "
-            "\"threads\": %d}\n",
+            "\"threads\": %d",
             prompt->n, mean(&prompt->rate), deviation(&prompt->rate), prompt->macs,
             share_of_macs(prompt, l, act), gen->n, mean(&gen->rate), deviation(&gen->rate),
             gen->macs, share_of_macs(gen, l, act), share_of_read(gen, l), l->read * 1e-9,
             l->macs * 1e-9, act ? l->integer_macs * 8 / act * 1e-9 : 0,
             (double)model_work(&s->model).bytes * 1e-9, processor, s->o->isa->name, act ? act : 32,
             threads_count(s->threads));
+    end_json(s);
 }
 
 /* The repetitions; those so far count if the user ends them. */

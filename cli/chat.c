@@ -163,6 +163,7 @@ static int generate_answer(struct chat *c) {
     const float *logits;
     s->prompt_s = 0;
     s->n_read = 0;
+    s->prompt_disk_bytes = 0;
     token_stream_begin(&stream, s->tokenizer, false);
     int status = run_prompt(s, &logits);
     for (bool more = status == 0; more;) {
@@ -617,7 +618,8 @@ static int answer_once(struct chat *c) {
     if (status == 0) status = add_question(c, (struct text){asked.data, asked.len});
     free(text);
     if (status == 0) status = answer(c);
-    if (status == 0 && !s->o->quiet) print_stats(s);
+    bool told = status == 0 || (was_interrupted(s) && s->tokens.n > 0);
+    if (told && !s->o->quiet && !s->o->json) print_stats(s);
     return status;
 }
 
@@ -639,9 +641,9 @@ int run_chat(struct session *s) {
     if (status == 0 && terminal) greet(&c);
     typed_open(&c.typed, status == 0 && terminal);
     if (status == 0) status = once ? answer_once(&c) : converse(&c);
-    if (status == 0 && !once && !s->o->quiet) print_verified(s);
+    if (status == 0 && !once && !s->o->quiet && !s->o->json) print_verified(s);
     if (status == 0) status = verify_products(s);
-    if (status == 0 && s->o->json && s->tokens.n > 0) print_json(s);
+    if ((status == 0 || was_interrupted(s)) && s->o->json && s->tokens.n > 0) print_json(s);
     typed_close(&c.typed);
     close_template(&c.template);
     conversation_close(&c.conversation);

@@ -1,13 +1,24 @@
 #include "generate.h"
 
+#include "../array.h"
 #include "../hash.h"
 #include "stats.h"
 #include "thoughts.h"
 
+/* Otherwise an answer goes on behind a prompt that was cut. */
+static void begin_answer(struct session *s) {
+    s->gen_s = 0;
+    s->n_passes = 0;
+    s->logits_hash = 0;
+    s->n_said = 0;
+    s->disk_bytes = 0;
+}
+
 int run_prompt(struct session *s, const float **logits) {
-    double start = now();
+    double start = now(), before = start;
     bool each = s->logits_file || s->o->verify; // token's logits are wanted, not the last's alone
     s->n_reused = (size_t)n_past(s);
+    if (s->tokens.n == s->n_prompt) begin_answer(s);
     for (size_t done = s->n_reused; done < s->n_prompt;) {
         if (done == s->n_stable) remember_place(s);
         size_t left = (done < s->n_stable ? s->n_stable : s->n_prompt) - done;
@@ -19,10 +30,13 @@ int run_prompt(struct session *s, const float **logits) {
         }
         if (was_interrupted(s)) s->stopped = STOPPED_BY_USER;
         if (status) return status;
+        double after = now();
+        s->prompt_s += after - before;
+        s->n_read += (size_t)n;
+        before = after;
         show_progress(start, "reading the prompt:", done - s->n_reused, s->n_prompt - s->n_reused);
     }
-    s->prompt_s += now() - start;
-    s->n_read += s->n_prompt - s->n_reused;
+    note_disk(s, &s->prompt_disk_bytes);
     remember_place(s);
     note_memory(s);
     return 0;
@@ -44,6 +58,19 @@ int print_token(struct session *s, struct token_stream *stream, int32_t id) {
     return status == 0 && out[1].len ? print(out[1]) : status;
 }
 
+/* What was generated, and may be asked for once more. */
+static int print_said(struct session *s, struct gguf_str text) {
+    if (s->o->json && text.len > 0) {
+        size_t n = s->n_said + text.len;
+        if (array_reserve(&s->said, &s->said_capacity, n, 1) != 0) {
+            return FAIL("out of memory for a text of %zu bytes", n);
+        }
+        memcpy(s->said + s->n_said, text.data, text.len);
+        s->n_said = n;
+    }
+    return print(text);
+}
+
 /* Of a token that was generated, up to a text of --stop. */
 static int print_generated(struct session *s, struct token_stream *stream, int32_t id,
                            bool *found) {
@@ -55,7 +82,7 @@ static int print_generated(struct session *s, struct token_stream *stream, int32
     for (int i = 0; status == 0 && i < 2 && !*found; i++) {
         if (stops_next(&s->stops, out[i], &text, found) < 0)
             return FAIL("out of memory for --stop");
-        if (text.len) status = print(text);
+        if (text.len) status = print_said(s, text);
     }
     if (*found) token_stream_end(stream); // what has begun behind it
     return status == 0 ? flush() : status;
@@ -63,13 +90,14 @@ static int print_generated(struct session *s, struct token_stream *stream, int32
 
 int end_text(struct session *s, struct token_stream *stream) {
     struct gguf_str begun = stops_end(&s->stops), held = token_stream_end(stream);
-    if (begun.len > 0 && print(begun) != 0) return EXIT_FAILED;
+    if (begun.len > 0 && print_said(s, begun) != 0) return EXIT_FAILED;
+    print((struct gguf_str){"\n", 1});
+    int status = flush();
     if (held.len > 0) {
         say("the text ends within a character, of which the first %zu bytes are left out",
             held.len);
     }
-    putchar('\n');
-    return flush();
+    return status;
 }
 
 static bool ends_text(const struct session *s, int32_t id) {
@@ -77,20 +105,25 @@ static bool ends_text(const struct session *s, int32_t id) {
            (s->ends_turn && id == s->end_of_turn);
 }
 
+/* From one token to the next: N tokens take N - 1 passes, the first one comes from the prompt's. */
+static void count_pass(struct session *s, double since) {
+    s->gen_s += now() - since;
+    s->n_passes++;
+}
+
 int generate(struct session *s, int n_gen, struct token_stream *stream, const float *logits) {
-    double start = now();
+    double picked = 0; // when the last token was, if one was
     int status = 0;
     size_t row = (size_t)s->model.n_vocab * sizeof *logits;
     s->stopped = STOPPED_LENGTH;
-    if (s->tokens.n == s->n_prompt) { // otherwise an answer goes on
-        s->gen_s = 0;
-        s->logits_hash = fnv1a(FNV_START, logits, n_gen == 0 ? row : 0);
-    }
+    if (s->tokens.n == s->n_prompt) s->logits_hash = fnv1a(FNV_START, logits, n_gen == 0 ? row : 0);
     for (int n = 0; status == 0 && (n_gen < 0 || n < n_gen); n++) {
         bool found;
         s->logits_hash = fnv1a(s->logits_hash, logits, row);
         lap(s, "hashing logits");
         int32_t id = sampler_pick(s->sampler, logits, s->tokens.ids, s->tokens.n);
+        if (picked > 0) count_pass(s, picked);
+        picked = now();
         lap(s, "sampling");
         if (id < 0) { // logits_of gives none that the sampler refuses by themselves
             status = FAIL("no token may follow: tokenizer.ggml.suppress_tokens forbids them all");
@@ -111,7 +144,7 @@ int generate(struct session *s, int n_gen, struct token_stream *stream, const fl
         if (status == 0) status = logits_of(s, 0, &logits);
     }
     if (was_interrupted(s)) s->stopped = STOPPED_BY_USER;
-    s->gen_s += now() - start;
+    note_disk(s, &s->disk_bytes);
     note_memory(s);
     return status;
 }

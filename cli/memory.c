@@ -28,6 +28,18 @@ size_t anonymous_bytes(void) {
     return bytes < SIZE_MAX ? bytes : 0;
 }
 
+/* Linux counts blocks of 512 bytes, whether a read or a page of a map asked for them. Elsewhere the
+ * pages that somebody had to wait for are what can be had. */
+size_t bytes_from_disk(void) {
+    struct rusage use;
+    if (getrusage(RUSAGE_SELF, &use) != 0) return 0;
+#ifdef __linux__
+    return (size_t)use.ru_inblock * 512;
+#else
+    return (size_t)use.ru_majflt * (size_t)sysconf(_SC_PAGESIZE);
+#endif
+}
+
 static size_t least(size_t a, size_t b) {
     return a < b ? a : b;
 }

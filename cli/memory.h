@@ -12,4 +12,7 @@ size_t free_memory(void);
 /* What the kernel counts as this process's own memory: neither file nor shared. 0 if unknown. */
 size_t anonymous_bytes(void);
 
+/* What this process has made the system read from its disks so far. 0 where no system tells. */
+size_t bytes_from_disk(void);
+
 #endif

@@ -85,21 +85,25 @@ static int score_text(struct session *s, struct score *sc) {
 
 static int report(const struct session *s, const struct score *sc) {
     double seconds = now() - sc->start, n_read = (double)sc->n_chunks * (double)s->n_ctx;
+    begin_message();
     printf("perplexity %.4f +/- %.4f over %zu tokens in %zu chunks\n", perplexity_of(sc),
            error_of(sc), sc->n_tokens, sc->n_chunks);
     if (flush() != 0) return EXIT_FAILED;
-    if (!s->o->quiet) {
+    if (!s->o->quiet && !s->o->json) {
         fprintf(stderr, "read       %6.0f tokens %9.2f tok/s; context %d, %s, %d threads%s\n",
                 n_read, n_read / seconds, s->n_ctx, s->o->isa->name, threads_count(s->threads),
                 how_computed(s->o));
+        print_disk(0, s->disk_bytes);
         print_verified(s);
     }
     if (s->o->json) {
+        begin_message();
         fprintf(stderr,
                 "{\"perplexity\": %.6f, \"error\": %.6f, \"tokens\": %zu, \"chunks\": %zu, "
-                "\"n_ctx\": %d, \"tok_s\": %.2f}\n",
+                "\"n_ctx\": %d, \"tok_s\": %.2f",
                 perplexity_of(sc), error_of(sc), sc->n_tokens, sc->n_chunks, s->n_ctx,
                 n_read / seconds);
+        end_json(s);
     }
     return 0;
 }
@@ -138,6 +142,7 @@ int run_perplexity(struct session *s) {
     if (status == 0) say_context(s);
     struct score sc = {.start = now()};
     if (status == 0) status = score_text(s, &sc);
+    note_disk(s, &s->disk_bytes);
     if (status && !(was_interrupted(s) && sc.n_chunks > 0)) return status;
     int reported = report(s, &sc); // of the chunks so far, if it was interrupted
     if (status == 0) status = reported;

@@ -25,8 +25,19 @@ const char *program_name(void) {
     return shown_name;
 }
 
+/* Text and messages are on the same terminal, and text is in the line of its cursor. */
+static bool text_in_line;
+static bool progress_in_line;
+
+void begin_message(void) {
+    if (progress_in_line) fputs("\r\033[K", stderr);
+    if (text_in_line) fputc('\n', stderr);
+    progress_in_line = text_in_line = false;
+}
+
 void say(const char *format, ...) {
     va_list args;
+    begin_message();
     va_start(args, format);
     fprintf(stderr, "%s: ", program);
     vfprintf(stderr, format, args);
@@ -61,7 +72,16 @@ int write_failed(const char *name) {
     return FAIL("%s: %s", name, errno ? strerror(errno) : "not all of it could be written");
 }
 
+bool same_terminal(void) {
+    static int known = -1;
+    if (known < 0) known = isatty(STDOUT_FILENO) && isatty(STDERR_FILENO);
+    return known;
+}
+
 int print(struct gguf_str text) {
+    if (text.len == 0) return 0;
+    if (progress_in_line) begin_message();
+    text_in_line = text.data[text.len - 1] != '\n' && same_terminal();
     if (fwrite(text.data, 1, text.len, stdout) == text.len) return 0;
     return write_failed("standard output");
 }
@@ -133,6 +153,24 @@ void put_words(FILE *to, int at, int left, const char *text) {
     fputc('\n', to);
 }
 
+void put_json_text(FILE *to, struct gguf_str text) {
+    fputc('"', to);
+    for (size_t i = 0, n; i < text.len; i += n ? n : 1) {
+        unsigned char c = (unsigned char)text.data[i];
+        n = utf8_length(text.data + i, text.len - i);
+        if (n == 0) {
+            fputs("\\ufffd", to);
+        } else if (c == '"' || c == '\\') {
+            fprintf(to, "\\%c", c);
+        } else if (c < 0x20) {
+            fprintf(to, "\\u%04x", c);
+        } else {
+            fwrite(text.data + i, 1, n, to);
+        }
+    }
+    fputc('"', to);
+}
+
 double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -155,8 +193,9 @@ struct time_left time_left(double since, double share) {
 }
 
 void show_progress(double since, const char *what, size_t done, size_t all) {
-    if (!isatty(STDERR_FILENO) || now() - since < 2) return;
+    if (!isatty(STDERR_FILENO) || text_in_line || now() - since < 2) return;
     fprintf(stderr, "\r%s %zu/%zu%s\033[K", what, done, all,
             time_left(since, (double)done / (double)all).text);
-    if (done >= all) fputs("\r\033[K", stderr);
+    progress_in_line = true;
+    if (done >= all) begin_message();
 }

@@ -30,6 +30,9 @@ void say(const char *format, ...) PRINTF_LIKE(1, 2);
 /* The same from a signal handler. */
 void say_in_handler(const char *text);
 
+/* Whether text and messages go to a terminal, and so to the same one. */
+bool same_terminal(void);
+
 /* To standard output. Of printf and the like before it, flush says failures, too. */
 int print(struct gguf_str text);
 int flush(void);
@@ -48,6 +51,13 @@ void put_json_string(FILE *to, struct gguf_str text);
 /* A paragraph behind what fills the line up to column `at`: words that do not fit in 79 columns go
  * on below, at column `left`; then a newline. */
 void put_words(FILE *to, int at, int left, const char *text);
+/* A text as a string of JSON, quotes included; each byte that is part of no character becomes
+ * U+FFFD. */
+void put_json_text(FILE *to, struct gguf_str text);
+
+/* Before messages that are not said with say: on a terminal that shows text and messages they begin
+ * on a line of their own. */
+void begin_message(void);
 
 double now(void); // seconds, monotonic
 

@@ -234,6 +234,7 @@ void close_session(struct session *s) {
     threads_close(s->threads);
     if (s->profile) profile_free(s->profile);
     free(s->piece);
+    free(s->said);
     tokenizer_close(s->tokenizer);
     model_close(&s->model);
     gguf_close(&s->gguf);

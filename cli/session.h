@@ -47,6 +47,7 @@ struct session {
     struct token_list tokens;       // prompt, then what was generated
     size_t n_prompt, n_reused;      // n_reused of the prompt were in the cache before it was read
     size_t n_read;                  // tokens read in prompt_s
+    size_t n_passes;                // of single tokens, in gen_s
     size_t n_stable;                // of the prompt: so many are likely to begin the next one, too
     bool ends_turn;                 // a conversation's turns end with a token of their own,
     int32_t end_of_turn;            // this one
@@ -54,13 +55,17 @@ struct session {
     struct stops stops;
     int32_t *forbidden; // malloc'ed: what the sampler must not pick
     FILE *logits_file;
-    uint64_t logits_hash;
+    uint64_t logits_hash; // 0: no token was picked yet
+    char *said;           // with --json: what was generated, as far as it was printed; malloc'ed
+    size_t n_said, said_capacity;
     struct verdict verdict; // of --verify
     char date[24];          // that a template was told, "" if it did not ask
     char where[32];         // in front of what is said of a pass that failed, may be empty
     double start, load_s, prompt_s, gen_s;
-    struct profile *profile; // main's; NULL: nobody asked where the time goes
-    size_t anon_bytes;       // largest seen
+    struct profile *profile;              // main's; NULL: nobody asked where the time goes
+    size_t anon_bytes;                    // largest seen
+    size_t prompt_disk_bytes, disk_bytes; // read from disks up to the prompt's end, and later
+    size_t disk_seen;                     // of both, and of what was before them
     struct error err;
 };
 

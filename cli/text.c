@@ -96,6 +96,16 @@ static void point_to_chat(const struct session *s) {
     say("this continues the text; --chat -p TEXT asks the model a question");
 }
 
+static int echo_prompt(struct session *s, struct token_stream *stream) {
+    int status = 0;
+    for (size_t i = 0; status == 0 && !s->o->quiet && i < s->n_prompt; i++) {
+        status = print_token(s, stream, s->tokens.ids[i]);
+    }
+    if (status == 0) status = flush();
+    lap(s, "printing text");
+    return status;
+}
+
 int run_text(struct session *s) {
     const struct options *o = s->o;
     const float *logits = NULL;
@@ -105,12 +115,10 @@ int run_text(struct session *s) {
     say_context(s);
     point_to_chat(s);
     if (s->tokenizer) token_stream_begin(&stream, s->tokenizer, !o->quiet);
-    for (size_t i = 0; status == 0 && !o->quiet && i < s->n_prompt; i++) {
-        status = print_token(s, &stream, s->tokens.ids[i]);
-    }
-    if (status == 0) status = flush();
-    lap(s, "printing text");
+    // On a terminal the prompt comes when it was read: where reading is would be written over it.
+    if (!same_terminal()) status = echo_prompt(s, &stream);
     if (status == 0) status = run_prompt(s, &logits);
+    if (status == 0 && same_terminal()) status = echo_prompt(s, &stream);
     if (status == 0) status = generate(s, o->n_gen, &stream, logits);
     bool ended = status == 0 || was_interrupted(s);
     int printed = ended ? end_text(s, &stream) : 0;
@@ -120,7 +128,10 @@ int run_text(struct session *s) {
     if (s->stopped == STOPPED_CONTEXT) {
         say("the context of %d tokens is full: %s", s->n_ctx, more_context(s));
     }
-    if (!o->quiet && ended && !printed) print_stats(s);
-    if (o->json && ended) print_json(s);
+    if (o->json && ended) {
+        print_json(s);
+    } else if (!o->quiet && ended && !printed) {
+        print_stats(s);
+    }
     return status;
 }

@@ -234,8 +234,9 @@ is "-q: no statistics" 0 "$(bytes "$tmp/err")"
 run 0 $demo -p "Once upon a time" -n 8
 says "statistics" "generated       8 tokens"
 says "statistics: why it ended" "ended by   -n"
-run 0 $demo -p "Once upon a time" -n -1 -c 20 --json
+run 0 $demo -p "Once upon a time" -n -1 -c 20
 says "statistics: a full context" "ended by   a full context"
+run 0 $demo -p "Once upon a time" -n -1 -c 20 --json
 says "--json: a full context" '"stop": "context"'
 says "-n -1" "the context of 20 tokens is full"
 run 0 $demo -p "Once upon a time" -n 5 -q
@@ -265,6 +266,7 @@ is "--stop in a chat: the answer" "And the " "$(cat "$tmp/out")"
 matches "--stop in a chat: what is remembered" '"content": "And the "' "$tmp/saved"
 run 0 $model --ids "1 5 7" -n -1 --temp 5 -s 2 --json
 says "a text that the model ends" '"stop": "eos"'
+run 0 $model --ids "1 5 7" -n -1 --temp 5 -s 2
 says "a text that the model ends" "ended by   the model"
 run 0 $model --ids "1 5 7" -n -1 --temp 5 -s 2 --json --ignore-eos
 says "--ignore-eos" '"stop": "context"'
@@ -339,13 +341,77 @@ same "--logits onto the model" $model "$tmp/own"
 
 run 0 $model --ids "1 5 7" -n 3 --json
 tail -n 1 "$tmp/err" >"$tmp/json"
-pair='"[a-z0-9_]+": ("[a-z0-9_]*"|[0-9]+(\.[0-9]+)?)'
+pair='"[a-z0-9_]+": ("[^"]*"|[0-9]+(\.[0-9]+)?|\[[0-9, ]*\])'
 matches "--json" "^\{$pair(, $pair)*\}\$" "$tmp/json"
 for key in prompt_tokens prompt_tok_s gen_tokens gen_tok_s load_s mapped_bytes kv_bytes \
-    scratch_bytes peak_anon_bytes isa threads logits_hash; do
+    scratch_bytes peak_anon_bytes isa threads logits_hash n_ctx model ids text stop; do
     matches "--json: $key" "\"$key\": " "$tmp/json"
 done
+is "--json: nothing but the object" 1 "$(lines "$tmp/err")"
+matches "--json" "\"ids\": \\[[0-9]+, [0-9]+, [0-9]+\\], .*\"stop\": \"length\"" "$tmp/json"
+matches "--json" "\"n_ctx\": 256, .*\"model\": \"$model\"" "$tmp/json"
 matches "--json" '"prompt_tokens": 3, .*"gen_tokens": 3, .*"logits_hash": "[0-9a-f]{16}"' "$tmp/json"
+
+# The text is what is on standard output behind the prompt; what JSON cannot hold is escaped.
+run 0 $demo -p "Once upon a time" -n 30 --json
+said=$(sed -n 's/.*"text": "\(.*\)", "stop".*/\1/p' "$tmp/err")
+is "--json: the text" "Once upon a time$said" "$(cat "$tmp/out")"
+run 0 $model --ids "1 97 258 13" -n 4 --json -q # <0xFF>, a newline
+check "--json: a text of any bytes" test "$(grep -c '^{.*}$' "$tmp/err")" -eq 1
+cp $model "$tmp/a\"b"
+run 0 "$tmp/a\"b" --ids "1 5" -n 1 --json -q
+says "--json: the model's name" 'a\"b"}'
+run 0 $model --chat --template chatml -p "Once" -n 3 --json -s 1
+is "--json of a chat: nothing but the object" 1 "$(lines "$tmp/err")"
+check "--json of a chat: some text" test "$(sed -n 's/.*"text": "\(.*\)", "stop".*/\1/p' "$tmp/err")"
+run 0 $demo --perplexity LICENSE -c 64 --json
+is "--json of --perplexity: nothing but the object" 1 "$(lines "$tmp/err")"
+matches "--json of --perplexity" "\"model\": \"$demo\"\}\$" "$tmp/err"
+
+# The first token comes with the prompt's logits, so one token has no speed of its own.
+run 0 $demo -p "Once upon a time" -n 1
+matches "speed of one token" "^generated +1 tokens\$" "$tmp/err"
+run 0 $demo -p "Once upon a time" -n 1 --json
+matches "speed of one token" '"gen_tokens": 1, "gen_tok_s": 0.00' "$tmp/err"
+run 0 $demo -p "Once upon a time" -n 5
+matches "speed of five tokens" "^generated +5 tokens +[0-9.]+ tok/s  \\([0-9.]+ ms each\\)" "$tmp/err"
+
+# Nothing that people read is wider than a terminal.
+narrow() {
+    is "$1: lines of more than 79 columns" "" "$(awk 'length > 79' "$tmp/out" "$tmp/err")"
+}
+run 0 $demo -p "Once upon a time" -n 5 --temp 1.2345 --top-k 12345 --top-p 0.123 --min-p 0.0123 \
+    --repeat-penalty 1.234 --presence-penalty 1.234 --frequency-penalty 1.234 -s 1234567890123456789 --act 16
+narrow "statistics"
+run 0 $demo -p "Once" -n 5 --verify --act 8
+narrow "--verify"
+run 0 $demo --bench -p 9 -n 9 -r 1
+narrow "--bench"
+run 0 $demo --info
+grep -v '^  ' "$tmp/out" >"$tmp/lines" # without what the file says
+mv "$tmp/lines" "$tmp/out"
+narrow "--info"
+run 0 --help
+narrow "--help"
+run 0 --help all
+narrow "--help all"
+run 0 $demo --perplexity LICENSE -c 64
+narrow "--perplexity"
+
+# What a run reads from the disk is said, where it can be had.
+cp $demo "$tmp/cold.gguf" && sync "$tmp/cold.gguf" 2>"$tmp/why"
+if dd if="$tmp/cold.gguf" iflag=nocache count=0 2>"$tmp/why"; then
+    run 0 "$tmp/cold.gguf" -p "Once upon a time" -n 3
+    if grep -q '^disk' "$tmp/err"; then
+        matches "a cold file" "^disk +[1-9][.0-9]* MB read, [1-9][.0-9]* of them up to the prompt's end" "$tmp/err"
+    else
+        echo "SKIP a cold file (the system keeps it in memory, or does not count)"
+    fi
+    run 0 "$tmp/cold.gguf" -p "Once upon a time" -n 3
+    is "a file in memory" 0 "$(grep -c '^disk' "$tmp/err")"
+else
+    echo "SKIP a cold file (dd cannot drop it from memory)"
+fi
 
 if [ -c /dev/full ]; then
     run 1 $model --ids "1 5" -n 2 -q --logits /dev/full
@@ -437,7 +503,7 @@ stops() {
     wait $pid
     status=$?
     pid=
-    is "Ctrl-C, $*: status" 1 $status
+    is "Ctrl-C, $*: status" 130 $status
     after=$(date +%s)
     if [ $((after - before)) -le 2 ]; then ok; else fail "Ctrl-C, $*: $((after - before)) seconds"; fi
     says "Ctrl-C, $*" "generated"
@@ -445,5 +511,28 @@ stops() {
 }
 stops -p "Once upon a time" -n -1 -c 4000
 stops -f demo/heldout.txt -n 1 -c 30000 -b 30000 # in the middle of its only batch
+matches "Ctrl-C before anything was read" "^prompt +0 tokens  \(of [0-9]+\)" "$tmp/err"
+is "Ctrl-C before a token was picked: no hash" 0 "$(grep -c "logits" "$tmp/err")"
+stops --chat --template chatml -p "Once upon a time" -n -1 -c 4000 --ignore-eos
+says "Ctrl-C, --chat -p" "sampling   temp"
+"$RUN" $demo --isa portable -f demo/heldout.txt -n 1 -c 30000 -b 1 --json >"$tmp/out" 2>"$tmp/err" </dev/null &
+pid=$!
+while [ "$(bytes "$tmp/out")" -lt 30 ] && kill -0 $pid 2>/dev/null; do sleep 1; done
+sleep 2
+kill -TERM $pid
+wait $pid
+is "SIGTERM while reading: status" 143 $?
+pid=
+matches "SIGTERM while reading" '"prompt_tokens": [1-9][0-9]*, "prompt_tok_s": [1-9].*"ids": \[\], "text": "", "stop": "interrupted", "logits_hash": null' "$tmp/err"
+for mode in "--perplexity demo/heldout.txt -c 512" "--bench -p 2000 -n 0"; do
+    # shellcheck disable=SC2086 # several words
+    "$RUN" $demo --isa portable $mode >"$tmp/out" 2>"$tmp/err" </dev/null &
+    pid=$!
+    sleep 1
+    kill -INT $pid
+    wait $pid
+    is "Ctrl-C, $mode: status" 130 $?
+    pid=
+done
 
 finish

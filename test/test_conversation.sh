@@ -397,8 +397,9 @@ says "sampling: a key that nobody knows" "the file's key general.sampling.mirost
 # ---- the date -------------------------------------------------------------------------------------
 
 printf '%s' '{{ strftime_now("%d %b %Y") }}{{ messages[0].content }}' >"$tmp/dated"
-run 0 $llama --chat --template-file "$tmp/dated" -p Hi -n 1 --date 2024-02-29 --json
+run 0 $llama --chat --template-file "$tmp/dated" -p Hi -n 1 --date 2024-02-29
 says "the date is told" "date       2024-02-29T00:00:00"
+run 0 $llama --chat --template-file "$tmp/dated" -p Hi -n 1 --date 2024-02-29 --json
 says "the date is told" '"date": "2024-02-29T00:00:00"'
 run 0 $llama --chat --template-file "$tmp/simple" -p Hi -n 1 --date 2024-02-29
 is "no date if the template does not ask" 0 "$(grep -c '^date' "$tmp/err")"

@@ -495,7 +495,29 @@ int gguf_parse(struct gguf *g, const void *buf, size_t size, struct error *err) 
     return 0;
 }
 
-static int map_fd(int fd, const char *path, struct gguf_map *map, struct error *err) {
+/* The whole file in memory of its own, which is unmapped as a map of the file would be. */
+static int read_fd(int fd, const char *path, struct gguf_map *map, struct error *err) {
+    void *addr = mmap(NULL, map->len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (addr == MAP_FAILED) {
+        return error_set(err, KQ_NO_MEMORY, "%.300s: out of memory for its %zu bytes", path,
+                         map->len);
+    }
+    ssize_t got = 1;
+    for (size_t n = 0; n < map->len; n += (size_t)got) {
+        do got = read(fd, (char *)addr + n, map->len - n);
+        while (got < 0 && errno == EINTR);
+        if (got > 0) continue;
+        error_set(err, KQ_IO, "cannot read %.300s: %s", path,
+                  got < 0 ? strerror(errno) : "it became shorter");
+        munmap(addr, map->len);
+        return -1;
+    }
+    mprotect(addr, map->len, PROT_READ);
+    map->addr = addr;
+    return 0;
+}
+
+static int map_fd(int fd, const char *path, bool copy, struct gguf_map *map, struct error *err) {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return error_set(err, KQ_IO, "cannot examine %.300s: %s", path, strerror(errno));
@@ -513,6 +535,7 @@ static int map_fd(int fd, const char *path, struct gguf_map *map, struct error *
     map->len = (size_t)st.st_size;
     map->device = st.st_dev;
     map->inode = st.st_ino;
+    if (copy) return read_fd(fd, path, map, err);
     void *addr = mmap(NULL, map->len, PROT_READ, MAP_PRIVATE, fd, 0);
     if (addr == MAP_FAILED)
         return error_set(err, KQ_IO, "cannot map %.300s: %s", path, strerror(errno));
@@ -521,12 +544,12 @@ static int map_fd(int fd, const char *path, struct gguf_map *map, struct error *
 }
 
 /* Opens and parses one file. O_NONBLOCK: opening a pipe that nobody writes to must not wait. */
-static int open_part(struct gguf *g, const char *path, struct error *err) {
+static int open_part(struct gguf *g, const char *path, bool copy, struct error *err) {
     struct gguf_map map = {0};
     *g = (struct gguf){0};
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0) return error_set(err, KQ_IO, "cannot open %.300s: %s", path, strerror(errno));
-    int result = map_fd(fd, path, &map, err);
+    int result = map_fd(fd, path, copy, &map, err);
     close(fd);
     if (result != 0) return -1;
     struct error inner = {0};
@@ -565,10 +588,10 @@ static int check_part(const struct gguf *part, const char *path, uint32_t no, ui
 }
 
 /* Opens the part and moves it into g. */
-static int open_next_part(struct gguf *g, const char *path, uint32_t no, uint32_t count,
+static int open_next_part(struct gguf *g, const char *path, uint32_t no, uint32_t count, bool copy,
                           struct error *err) {
     struct gguf part;
-    int result = open_part(&part, path, err);
+    int result = open_part(&part, path, copy, err);
     if (result == 0) result = check_part(&part, path, no, count, err);
     if (result == 0) result = append_part(g, &part, err);
     gguf_close(&part);
@@ -581,7 +604,8 @@ static void part_suffix(char suffix[static 32], uint32_t no, uint32_t count) {
 }
 
 /* Opens parts 1..count-1 beside part 0, whose path ends in the suffix. */
-static int open_other_parts(struct gguf *g, const char *path, uint32_t count, struct error *err) {
+static int open_other_parts(struct gguf *g, const char *path, uint32_t count, bool copy,
+                            struct error *err) {
     char suffix[32];
     part_suffix(suffix, 0, count);
     size_t len = strlen(path), suffix_len = strlen(suffix);
@@ -597,7 +621,7 @@ static int open_other_parts(struct gguf *g, const char *path, uint32_t count, st
     for (uint32_t i = 1; i < count && result == 0; i++) {
         part_suffix(suffix, i, count);
         memcpy(name + len - suffix_len, suffix, suffix_len);
-        result = open_next_part(g, name, i, count, err);
+        result = open_next_part(g, name, i, count, copy, err);
     }
     free(name);
     return result;
@@ -605,7 +629,7 @@ static int open_other_parts(struct gguf *g, const char *path, uint32_t count, st
 
 /* If g is the first part of a split file, opens the others. As in llama.cpp, split.count decides:
  * the name alone makes no split file. */
-static int open_split(struct gguf *g, const char *path, struct error *err) {
+static int open_split(struct gguf *g, const char *path, bool copy, struct error *err) {
     uint32_t no = 0, count = 1;
     if (gguf_get_u32(g, "split.count", &count, err) < 0) return -1;
     if (count <= 1) return 0;
@@ -619,7 +643,7 @@ static int open_split(struct gguf *g, const char *path, struct error *err) {
                          "%.300s: split.count is %u, at most %d parts are possible", path,
                          (unsigned)count, MAX_PARTS);
     }
-    if (open_other_parts(g, path, count, err) != 0) return -1;
+    if (open_other_parts(g, path, count, copy, err) != 0) return -1;
     uint32_t n_tensors = 0;
     int found = gguf_get_u32(g, "split.tensors.count", &n_tensors, err);
     if (found > 0 && n_tensors != g->n_tensors) {
@@ -630,13 +654,21 @@ static int open_split(struct gguf *g, const char *path, struct error *err) {
     return found < 0 ? -1 : 0;
 }
 
-int gguf_open(struct gguf *g, const char *path, struct error *err) {
-    if (open_part(g, path, err) != 0 || open_split(g, path, err) != 0 ||
+static int open_as(struct gguf *g, const char *path, bool copy, struct error *err) {
+    if (open_part(g, path, copy, err) != 0 || open_split(g, path, copy, err) != 0 ||
         index_tensors(g, err) != 0) {
         gguf_close(g);
         return -1;
     }
     return 0;
+}
+
+int gguf_open(struct gguf *g, const char *path, struct error *err) {
+    return open_as(g, path, false, err);
+}
+
+int gguf_open_copy(struct gguf *g, const char *path, struct error *err) {
+    return open_as(g, path, true, err);
 }
 
 bool gguf_maps_file(const struct gguf *g, const struct stat *st) {

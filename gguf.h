@@ -105,6 +105,9 @@ struct gguf {
  * pipes are refused. On failure nothing is left open and g is all zero. */
 int gguf_open(struct gguf *g, const char *path, struct error *err);
 
+/* The same, but the file is read into memory at once: what becomes of it then does not matter. */
+int gguf_open_copy(struct gguf *g, const char *path, struct error *err);
+
 /* Parses a whole file that lies in memory; buf is borrowed until gguf_close. Refuses, naming what
  * and where: lengths and counts that the rest of the file cannot hold, unknown value types, arrays
  * of arrays, duplicate keys or names, dimension products that overflow, rows that are no whole

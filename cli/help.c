@@ -23,8 +23,8 @@ static void put_option(FILE *to, const struct option *option, bool all) {
 
 void print_help(FILE *to, bool all) {
     enum option_group group = N_GROUPS;
-    fprintf(to, "usage: %s MODEL.gguf [options]\n", program_name());
-    if (!all) fputs("\n", to);
+    fprintf(to, "usage: %s MODEL.gguf [options]%s\n", program_name(),
+            all ? "" : " (--help all tells the rest)\n");
     for (size_t i = 0; i < n_options; i++) {
         const struct option *option = &option_table[i];
         if (!all && !option->common) continue;
@@ -36,8 +36,6 @@ void print_help(FILE *to, bool all) {
         fputs("\nText goes to standard output, everything else to standard error. Exit status: 0\n"
               "done, 1 the run failed, 2 wrong usage.\n",
               to);
-    } else {
-        fputs("\n--help all tells the rest.\n", to);
     }
 }
 

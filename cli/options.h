@@ -40,7 +40,7 @@ struct options {
     struct sampler_params sampling;
     bool reference, verify, kv_f32, profile, json, quiet, allow_special, keep_newline;
     bool escapes, no_bos, no_special; // of the prompt
-    bool ignore_eos;
+    bool ignore_eos, no_mmap;
     bool seeded; // a seed was given
     struct option_texts ignored_keys, stops;
     bool tokens, info, plan, bench, chat;   // modes

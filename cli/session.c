@@ -33,7 +33,9 @@ int interrupted(struct session *s) {
 /* ---- open and close -------------------------------------------------------------------------- */
 
 int open_file(struct session *s) {
-    return gguf_open(&s->gguf, s->o->model, &s->err) < 0 ? failed(s, NULL) : 0;
+    int status = s->o->no_mmap ? gguf_open_copy(&s->gguf, s->o->model, &s->err)
+                               : gguf_open(&s->gguf, s->o->model, &s->err);
+    return status < 0 ? failed(s, NULL) : 0;
 }
 
 int try_model(struct session *s, struct error *err) {

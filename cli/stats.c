@@ -162,10 +162,10 @@ void print_stats(const struct session *s) {
     if (s->logits_hash) {
         fprintf(stderr, "; logits %016llx", (unsigned long long)s->logits_hash);
     }
-    fprintf(stderr,
-            "\nmemory     %.1f MB mapped file, %.1f MB cache, %.1f MB buffers, %.1f MB own peak\n",
-            (double)s->gguf.mapped_bytes / mb, (double)st.kv_bytes / mb,
-            (double)st.scratch_bytes / mb, (double)st.peak_anon_bytes / mb);
+    fprintf(
+        stderr, "\nmemory     %.1f MB %s file, %.1f MB cache, %.1f MB buffers, %.1f MB own peak\n",
+        (double)s->gguf.mapped_bytes / mb, s->o->no_mmap ? "read" : "mapped",
+        (double)st.kv_bytes / mb, (double)st.scratch_bytes / mb, (double)st.peak_anon_bytes / mb);
     if (s->o->chat || s->sampling.temp > 0) print_sampling(s);
     if (*s->date) fprintf(stderr, "date       %s\n", s->date);
     for (size_t i = 0; i < s->o->ignored_keys.n; i++) {

@@ -203,6 +203,10 @@ refused 2 "-p, -f and --ids exclude each other" $model --ids 1 --ids-file "$tmp/
 # What llama.cpp's command lines have.
 run 0 -m $model --ids=1,5,7 --n-predict 2 -ngl 99 --log-disable -no-cnv -fa on
 same "llama.cpp's options" "$tmp/commas" "$tmp/out"
+run 0 -m $model --ids=1,5,7 -n 2 --no-mmap
+same "--no-mmap" "$tmp/commas" "$tmp/out"
+says "--no-mmap" " MB read file, "
+run 0 -m $model --ids=1,5,7 --n-predict 2 -ngl 99 --log-disable -no-cnv -fa on
 says "-ngl" "run: -ngl is ignored: everything runs on the processor"
 says "--log-disable" "run: --log-disable is ignored: "
 says "-no-cnv" "run: -no-cnv is ignored: "

@@ -787,6 +787,18 @@ static void test_split(void) {
     }
     CHECK(g.mapped_bytes == mapped, "%zu mapped, expected %zu", g.mapped_bytes, mapped);
     CHECK(open_fds() == fds, "%d file descriptors, expected %d", open_fds(), fds);
+    struct gguf copy;
+    CHECK(gguf_open_copy(&copy, part_path(0), &err) == 0 && copy.n_tensors == 6 &&
+              copy.mapped_bytes == mapped,
+          "read instead of mapped: %s", err.text);
+    for (size_t i = 0; i < copy.n_tensors && i < g.n_tensors; i++) {
+        CHECK(copy.tensors[i].data != g.tensors[i].data &&
+                  memcmp(copy.tensors[i].data, g.tensors[i].data, g.tensors[i].nbytes) == 0,
+              "tensor %zu", i);
+    }
+    CHECK(stat(part_path(0), &st) == 0 && gguf_maps_file(&copy, &st), "it is the file's");
+    CHECK(open_fds() == fds, "%d file descriptors, expected %d", open_fds(), fds);
+    gguf_close(&copy);
     gguf_close(&g);
 
     check_open_refused(part_path(1), "m-00002-of-00003.gguf is part 2 of 3: open the first part");

@@ -3,6 +3,9 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "utf8.h"
 
 int error_format(struct error *err, enum kq_status status, const char *format, ...) {
     if (!err) return -1;
@@ -11,13 +14,13 @@ int error_format(struct error *err, enum kq_status status, const char *format, .
     va_start(args, format);
     vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    unsigned char before = 0;
-    for (char *c = err->text; *c; c++) {
-        unsigned char byte = (unsigned char)*c;
-        bool c1 = before == 0xc2 && byte >= 0x80 && byte < 0xa0;
-        if (c1) c[-1] = '?';
-        if (c1 || byte < 0x20 || byte == 0x7f) *c = '?';
-        before = byte;
+    // A file's text may be anything; a terminal is to obey none of it, and to show all of it.
+    for (char *c = err->text; *c;) {
+        unsigned char first = (unsigned char)*c, second = (unsigned char)c[1];
+        size_t n = utf8_length(c, strlen(c));
+        bool control = first < 0x20 || first == 0x7f || (first == 0xc2 && second < 0xa0);
+        if (n == 0 || control) memset(c, '?', n ? n : 1);
+        c += n ? n : 1;
     }
     return -1;
 }

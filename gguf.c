@@ -1,6 +1,7 @@
 /* The map, the parse, the lookups. Nothing in the file is believed before it was compared with the
  * file's own length; after gguf_open or gguf_parse no reader needs another check. */
 #include "gguf.h"
+#include "file_kind.h"
 #include "round.h"
 
 #include <errno.h>
@@ -170,6 +171,8 @@ static int tensor_compare_place(const void *a, const void *b) {
 static int read_header(struct reader *r, uint64_t *n_kv, uint64_t *n_tensors, uint32_t *version) {
     if (r->size == 0) return fail(r, "the file is empty, expected a GGUF file");
     if (r->size < 4 || memcmp(r->buf, "GGUF", 4) != 0) {
+        const char *kind = file_kind(r->buf, r->size);
+        if (kind) return fail(r, "not a GGUF file but %s", kind);
         return fail(r, "not a GGUF file: it begins with \"%.*s\", expected \"GGUF\"",
                     r->size < 4 ? (int)r->size : 4, (const char *)r->buf);
     }

@@ -118,8 +118,8 @@ const struct option option_table[] = {
 
     {"-q", "", "", "the new text alone: no prompt, no statistics", GROUP_OUTPUT, COMMON, ALWAYS,
      SET(quiet)},
-    {"--json", "", "", "statistics as a line of JSON on standard error; --info as JSON",
-     GROUP_OUTPUT, COMMON, PASSED | IN_INFO, SET(json)},
+    {"--json", "", "", "statistics as JSON, on standard error; --info as JSON", GROUP_OUTPUT,
+     COMMON, PASSED | IN_INFO, SET(json)},
     {"--profile", "", "", "where the time went, by kind of step, on standard error", GROUP_OUTPUT,
      RARE, ALWAYS, SET(profile)},
     {"--logits", "", "FILE", "float32 logits, a row after every token of prompt and text",

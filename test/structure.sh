@@ -43,7 +43,7 @@ json
 value
 pretokenize string_index
 gguf
-threads elementary arithmetic
+file_kind threads elementary arithmetic
 types.def utf8 unicode_data unicode_case arena array hash round error exact floats fpstate
 '
 

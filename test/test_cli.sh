@@ -121,6 +121,34 @@ refused 1 "No such file or directory" "$tmp/none" -p a
 refused 1 "is empty, expected a GGUF file" "$tmp/empty" -p a
 refused 1 "not a GGUF file: it begins with" "$tmp/text" -p a
 refused 1 "is a directory, expected a file" "$tmp/directory" -p a
+# kind NAME BYTES...: a wrong file is called by its name, and none of its bytes is shown.
+kind() {
+    name=$1
+    shift
+    printf %b "$@" >"$tmp/wrong"
+    refused 1 "wrong: not a GGUF file but $name" "$tmp/wrong" -p a
+    is "$name: bytes that are no text" 0 "$(tr -d '\n -~' <"$tmp/err" | wc -c | tr -d ' ')"
+}
+kind "a gzip file" '\037\213\010\000'
+kind "a zip archive" 'PK\003\004\024'
+kind "a Python pickle" '\200\002}q'
+kind "a safetensors file" '\100\001\000\000\000\000\000\000{"__metadata__"'
+kind "a git-lfs pointer" 'version https://git-lfs.github.com/spec/v1\n'
+kind "an HTML page" '\357\273\277\n <!DOCTYPE html>'
+kind "an HTML page" '<HTML lang=en>'
+kind "JSON" '{"error": "not found"}'
+kind "a tar archive" "$(printf '%257s' a)ustar"
+printf '\377\376\233\302\233' >"$tmp/wrong"
+refused 1 'begins with "????", expected "GGUF"' "$tmp/wrong" -p a
+refused 1 'begins with "????", expected "GGUF"' "$tmp/wrong" --info
+"${QUANTIZE:-./quantize}" "$tmp/wrong" "$tmp/new" Q8_0 >"$tmp/out" 2>"$tmp/err"
+says "quantize: a wrong file" 'begins with "????", expected "GGUF"'
+run 1 $model --render "$tmp/wrong" --template chatml
+is "--render of a wrong file: bytes that are no text" 0 "$(tr -d '\n -~' <"$tmp/err" | wc -c | tr -d ' ')"
+run 1 $model --chat --template-file "$tmp/wrong" -p a
+is "a wrong template: bytes that are no text" 0 "$(tr -d '\n -~' <"$tmp/err" | wc -c | tr -d ' ')"
+run 1 $model --ids-file "$tmp/wrong" -n 1
+is "wrong ids: bytes that are no text" 0 "$(tr -d '\n -~' <"$tmp/err" | wc -c | tr -d ' ')"
 refused 1 "is a device or a pipe, expected a file" /dev/null -p a
 mkfifo "$tmp/fifo" && refused 1 "is a device or a pipe, expected a file" "$tmp/fifo" -p a
 cp $vocab "$tmp/unreadable" && chmod 000 "$tmp/unreadable"

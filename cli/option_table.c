@@ -122,8 +122,9 @@ const struct option option_table[] = {
      COMMON, PASSED | IN_INFO, SET(json)},
     {"--profile", "", "", "where the time went, by kind of step, on standard error", GROUP_OUTPUT,
      RARE, ALWAYS, SET(profile)},
-    {"--logits", "", "FILE", "float32 logits, a row after every token of prompt and text",
-     GROUP_OUTPUT, RARE, SAMPLED, ANY_TEXT(logits)},
+    {"--logits", "", "FILE",
+     "logits, a row of float32 after every token of prompt and text (README)", GROUP_OUTPUT, RARE,
+     SAMPLED, ANY_TEXT(logits)},
 
     {"--chat", "--conversation -cnv", "", "a conversation; with -p or -f one question", GROUP_CHAT,
      COMMON, IN_CHAT, SET(chat)},

@@ -366,6 +366,15 @@ is "--logits and 3 generated: bytes" $((7 * 512 * 4)) "$(bytes "$tmp/more")"
 head -c 8192 "$tmp/more" >"$tmp/first"
 same "--logits of the prompt" "$tmp/logits" "$tmp/first"
 
+# The hash is FNV-1a over the rows that tokens were picked from: those after tokens 4 to 6 of 4 + 3.
+run 0 $model --ids "1 5 7 9" -n 3 --json
+tail -c +$((3 * 512 * 4 + 1)) "$tmp/more" | head -c $((3 * 512 * 4)) | od -An -v -tu1 >"$tmp/bytes"
+hash=$((0xcbf29ce4 << 32 | 0x84222325))
+while read -r row; do
+    for byte in $row; do hash=$(((hash ^ byte) * 0x100000001b3)); done
+done <"$tmp/bytes"
+says "the hash" "\"logits_hash\": \"$(printf %016x $hash)\""
+
 cp $model "$tmp/own"
 ln -s own "$tmp/link"
 refused 1 "is the model itself" "$tmp/own" --ids "1 5" --logits "$tmp/link"

@@ -221,38 +221,67 @@ float act_dot(uint32_t type, const uint8_t *row, int64_t n_cols, const int16_t *
  * one more sum. Each adds at most half an ulp of what has been summed up. */
 #define ROUNDING 0x1p-24
 
-static void add_block_bound(struct act_bound *b, double *terms, const struct integers *w, int n,
-                            const float *x, double step) {
+/* A part of a row. */
+struct part {
+    int n;
+    double w[ACT_PART];
+    double size[ACT_PART]; // of a weight: of d * scale * q and m * min, which act_dot adds up apart
+    double sum_w, sum_size; // of |w|, of size
+};
+
+static void read_part(struct part *p, uint32_t type, const uint8_t *blocks, int n) {
+    struct integers in[ACT_PART / QK];
+    int block_len = n / act_unpack(in, type, blocks, n);
+    p->n = n;
+    p->sum_w = p->sum_size = 0;
     for (int i = 0; i < n; i++) {
-        int j = i / w->sub;
-        double scaled = (double)w->d * w->scale[j] * w->q[i], min = (double)w->m * w->min[j];
-        double weight = w->mins ? scaled + min : scaled;
-        b->product += weight * (double)x[i];
-        b->bound += fabs(weight) * (step > 0 ? step / 2 : fabs((double)x[i]));
-        *terms += (fabs(scaled) + fabs(w->mins ? min : 0)) * (fabs((double)x[i]) + step);
+        const struct integers *b = &in[i / block_len];
+        int k = i % block_len, j = k / b->sub;
+        double scaled = (double)b->d * b->scale[j] * b->q[k];
+        double min = b->mins ? (double)b->m * b->min[j] : 0;
+        p->w[i] = scaled + min;
+        p->size[i] = fabs(scaled) + fabs(min);
+        p->sum_w += fabs(p->w[i]);
+        p->sum_size += p->size[i];
     }
 }
 
-struct act_bound act_bound(uint32_t type, const uint8_t *row, int64_t n_cols, const float *x,
-                           int bits) {
-    const struct ggml_type_info *t = ggml_type_info(type);
-    struct act_bound b = {0};
-    double terms = 0;
-    int64_t roundings = 4 * (n_cols / t->block_len) + n_cols / ACT_PART + 2;
-    for (int64_t k = 0; k < n_cols; k += ACT_PART) {
-        struct integers blocks[ACT_PART / QK];
-        int16_t X[ACT_PART];
-        float s;
-        int n = (int)(n_cols - k < ACT_PART ? n_cols - k : ACT_PART);
-        int n_blocks = act_unpack(blocks, type, row + k / t->block_len * t->block_bytes, n);
-        act_quantize(x + k, n, bits, X, &s);
-        if (isnan(s)) return (struct act_bound){(double)NAN, (double)INFINITY};
-        for (int i = 0; i < n_blocks; i++) {
-            // the scale and the quotient are rounded, too
-            add_block_bound(&b, &terms, &blocks[i], t->block_len, x + k + i * t->block_len,
-                            (double)s * (1 + act_limit(bits) * 4 * ROUNDING));
+/* Four sums of each kind, which compilers put into vectors: this is what --verify waits for. */
+static void add_part_bound(struct act_bound *b, const struct part *p, const float *x, int bits) {
+    double product[4] = {0}, terms[4] = {0}, largest[4] = {0};
+    for (int i = 0; i < p->n; i += 4) {
+        for (int l = 0; l < 4; l++) {
+            double v = (double)x[i + l], size = fabs(v);
+            product[l] += p->w[i + l] * v;
+            terms[l] += p->size[i + l] * size;
+            largest[l] = size > largest[l] ? size : largest[l];
         }
     }
-    b.bound += (double)roundings * ROUNDING * terms;
-    return b;
+    for (int l = 0; l < 4; l++) {
+        b->product += product[l];
+        b->terms += terms[l];
+        largest[0] = fmax(largest[0], largest[l]);
+    }
+    // the scale and the quotient are rounded, too
+    double step = (double)act_scale((float)largest[0], bits) * (1 + act_limit(bits) * 4 * ROUNDING);
+    b->bound += p->sum_w * (step > 0 ? step / 2 : largest[0]);
+    b->terms += p->sum_size * step;
+}
+
+void act_bounds(struct act_bound *bounds, uint32_t type, const uint8_t *row, int64_t n_cols,
+                const float *x, size_t x_stride, int n_tokens, int bits) {
+    const struct ggml_type_info *info = ggml_type_info(type);
+    int64_t roundings = 4 * (n_cols / info->block_len) + n_cols / ACT_PART + 2;
+    memset(bounds, 0, (size_t)n_tokens * sizeof *bounds);
+    for (int64_t k = 0; k < n_cols; k += ACT_PART) {
+        struct part part;
+        int n = (int)(n_cols - k < ACT_PART ? n_cols - k : ACT_PART);
+        read_part(&part, type, row + k / info->block_len * info->block_bytes, n);
+        for (int t = 0; t < n_tokens; t++) {
+            add_part_bound(&bounds[t], &part, x + (size_t)t * x_stride + k, bits);
+        }
+    }
+    for (int t = 0; t < n_tokens; t++) {
+        bounds[t].bound += (double)roundings * ROUNDING * bounds[t].terms;
+    }
 }

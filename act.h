@@ -47,6 +47,12 @@ static inline int act_limit(int bits) {
  * whatever --act says. */
 bool act_supported(uint32_t type);
 
+/* The scale of a part whose largest |x| this is: 0 where it is too small to be inverted. */
+static inline float act_scale(float largest, int bits) {
+    float s = largest / (float)act_limit(bits);
+    return float_bits(1 / s) >= 0x7f800000 ? 0 : s;
+}
+
 /* n <= ACT_PART activations: X[i] is x[i] / scale to the nearest integer, ties to even, scale the
  * largest |x| divided by act_limit(bits). Where the scale is too small to be inverted all X and the
  * scale are 0; where some x is infinite or NaN all X are 0 and the scale is NaN. */
@@ -58,8 +64,7 @@ static inline void act_quantize(const float *x, int n, int bits, int16_t *X, flo
         largest = magnitude > largest ? magnitude : largest;
     }
     bool finite = largest < 0x7f800000;
-    float s = float_from_bits(finite ? largest : 0) / limit, inverse = 1 / s;
-    if (float_bits(inverse) >= 0x7f800000) s = inverse = 0;
+    float s = act_scale(float_from_bits(finite ? largest : 0), bits), inverse = s > 0 ? 1 / s : 0;
     for (int i = 0; i < n; i++) {
         float v = rintf((finite ? x[i] : 0) * inverse);
         v = v > limit ? limit : v;
@@ -87,13 +92,15 @@ int act_unpack(struct integers *o, uint32_t type, const uint8_t *blocks, int64_t
 float act_add_part(float sum, const struct integers *blocks, int n_blocks, int block_len,
                    const int16_t *X, float s);
 
-/* The same row times n_cols activations x as they are, in double, and how far act_dot with `bits`
- * may be from it: half a scale for each activation (all of it where the scale is 0), times its
+/* The same row times n_cols activations as they are, in double, and how far act_dot with `bits` may
+ * be from it: half a scale for each activation (the part's largest where the scale is 0), times its
  * weight, and the roundings of act_dot. Infinite or NaN where some x or weight is. */
 struct act_bound {
     double product, bound;
+    double terms; // the sizes of what act_dot adds up: what its roundings are in proportion to
 };
-struct act_bound act_bound(uint32_t type, const uint8_t *row, int64_t n_cols, const float *x,
-                           int bits);
+/* Of n_tokens tokens, at x + t * x_stride, to bounds[t]. */
+void act_bounds(struct act_bound *bounds, uint32_t type, const uint8_t *row, int64_t n_cols,
+                const float *x, size_t x_stride, int n_tokens, int bits);
 
 #endif

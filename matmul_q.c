@@ -615,6 +615,7 @@ static void run_reference(struct matmul *m, const struct product *product, float
 /* ---- products of integers against their bounds ----------------------------------------------- */
 
 #define CHECK_PIECE_ROWS 4
+#define CHECK_TOKENS 32 // that share the unpacking of a row
 
 struct check_job {
     const struct job *job;
@@ -629,22 +630,31 @@ static void note_largest(atomic_ullong *largest, double ratio) {
     while (bits > old && !atomic_compare_exchange_weak(largest, &old, bits)) continue;
 }
 
+static void check_number(struct act_check *check, double y, const struct act_bound *b,
+                         const struct matrix *w) {
+    double difference = fabs(y - b->product);
+    if (!isfinite(b->product) || !isfinite(b->bound)) return;
+    atomic_fetch_add(&check->n_numbers, 1);
+    note_largest(&check->largest, difference > 0 ? difference / b->bound : 0);
+    if (!(difference <= b->bound)) atomic_store(&check->at, w->data);
+}
+
 static void check_rows(void *arg, long begin, long end, int thread) {
     (void)thread;
     const struct check_job *c = arg;
     const struct product *p = c->p;
-    struct act_check *check = c->job->m->check;
     size_t y_stride = p->y_stride ? p->y_stride : (size_t)p->w->n_rows;
     for (long r = begin; r < end; r++) {
         const uint8_t *row = p->w->data + (size_t)r * p->w->row_bytes;
-        for (int t = 0; t < c->job->n_tokens; t++) {
-            struct act_bound b = act_bound(p->w->type, row, p->w->n_cols,
-                                           unquantized(c->job, p, c->at, t), c->job->m->act);
-            double difference = fabs((double)p->y[(size_t)t * y_stride + (size_t)r] - b.product);
-            if (!isfinite(b.product) || !isfinite(b.bound)) continue;
-            atomic_fetch_add(&check->n_numbers, 1);
-            note_largest(&check->largest, difference > 0 ? difference / b.bound : 0);
-            if (!(difference <= b.bound)) atomic_store(&check->at, p->w->data);
+        for (int t = 0; t < c->job->n_tokens; t += CHECK_TOKENS) {
+            struct act_bound bounds[CHECK_TOKENS];
+            int n = min_int(c->job->n_tokens - t, CHECK_TOKENS);
+            act_bounds(bounds, p->w->type, row, p->w->n_cols, unquantized(c->job, p, c->at, t),
+                       x_floats(p), n, c->job->m->act);
+            for (int i = 0; i < n; i++) {
+                double y = (double)p->y[(size_t)(t + i) * y_stride + (size_t)r];
+                check_number(c->job->m->check, y, &bounds[i], p->w);
+            }
         }
     }
 }

@@ -162,17 +162,23 @@ static void check_weights(uint32_t type) {
     }
 }
 
-/* act_dot is as near to the exact product as act_bound says, and sometimes not much nearer. */
+/* act_dot is as near to the exact product as act_bounds says, and sometimes not much nearer. dot:
+ * of token t at dot[t * stride]. */
 static double largest_ratio;
 
-static void check_bound(uint32_t type, const uint8_t *row, int n_cols, const float *x, int act,
-                        float dot) {
-    struct act_bound b = act_bound(type, row, n_cols, x, act);
-    double difference = fabs((double)dot - b.product);
-    if (!isfinite(b.product) || !isfinite(b.bound) || !isfinite(dot)) return;
-    CHECK(difference <= b.bound, "%s, --act %d, %d columns: %g from %g, the bound is %g",
-          ggml_type_info(type)->name, act, n_cols, difference, b.product, b.bound);
-    if (difference > largest_ratio * b.bound) largest_ratio = difference / b.bound;
+static void check_bounds(uint32_t type, const uint8_t *row, int n_cols, const float *x, int n,
+                         int act, const float *dot, int stride) {
+    struct act_bound bounds[MAX_TOKENS];
+    act_bounds(bounds, type, row, n_cols, x, (size_t)n_cols, n, act);
+    for (int t = 0; t < n; t++) {
+        const struct act_bound *b = &bounds[t];
+        float y = dot[t * stride];
+        double difference = fabs((double)y - b->product);
+        if (!isfinite(b->product) || !isfinite(b->bound) || !isfinite(y)) continue;
+        CHECK(difference <= b->bound, "%s, --act %d, %d columns: %g from %g, the bound is %g",
+              ggml_type_info(type)->name, act, n_cols, difference, b->product, b->bound);
+        if (difference > largest_ratio * b->bound) largest_ratio = difference / b->bound;
+    }
 }
 
 /* ---- kernels --------------------------------------------------------------------------------- */
@@ -207,8 +213,11 @@ static void check_shape(uint32_t type, int n_rows, int n_cols, int n, int act, e
         for (int r = 0; r < n_rows; r++) {
             const uint8_t *row = w.data + (size_t)r * w.row_bytes;
             want[t * n_rows + r] = act_dot(type, row, n_cols, X, s);
-            check_bound(type, row, n_cols, x + t * n_cols, act, want[t * n_rows + r]);
         }
+    }
+    for (int r = 0; r < n_rows; r++) {
+        const uint8_t *row = w.data + (size_t)r * w.row_bytes;
+        check_bounds(type, row, n_cols, x, n, act, want + r, n_rows);
     }
     for (int i = 0; isa_all[i]; i++) {
         if (!isa_all[i]->usable()) continue;

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_REPS = 9, MAX_ISAS = 4, N_TOKENS = 7, MAX_TOKENS = 512 };
+enum { MAX_REPS = 9, MAX_ISAS = 8, N_TOKENS = 7, MAX_TOKENS = 512 };
 
 static const uint32_t types[] = {GGML_TYPE_Q5_K, GGML_TYPE_Q6_K,  GGML_TYPE_Q8_0, GGML_TYPE_Q5_1,
                                  GGML_TYPE_Q4_K, GGML_TYPE_MXFP4, GGML_TYPE_F32,  GGML_TYPE_Q3_K};

@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-enum { MAX_ISAS = 8, MAX_PANEL = 64 * KC };
+enum { MAX_ISAS = 24, MAX_PANEL = 64 * KC };
 enum { MAX_ROWS = 35, MAX_TOKENS = 33, MAX_PRODUCTS = 3, N_POOLS = 3 };
 enum { ROOM_X, ROOM_Y, ROOM_LANES, ROOM_WORK, ROOM_W }; // a ROOM_W for each product
 
@@ -28,6 +28,10 @@ static int find_isas(void) {
             continue;
         }
         if (isa_all[i + 1] && isa_all[i]->tile == isa_all[i + 1]->tile) continue; // the next does
+        if (n_isas + 3 > MAX_ISAS) {
+            printf("more than %d instruction sets and variants of them\n", MAX_ISAS);
+            exit(1);
+        }
         isas[n_isas++] = *isa_all[i];
         if (!isa_all[i]->gemv) continue;
         static char names[2 * MAX_ISAS][32];

@@ -1,7 +1,8 @@
 #!/bin/sh
 # usage: test/test_docs.sh [--write]
 # What the texts say of the sources: functions between "quote FILE NAME..." and "end" are the ones in
-# the files (--write puts them there), links lead to something, `name()` is in some source.
+# the files (--write puts them there), links lead to something, `name()` is in some source, the plan
+# that how-it-works.md shows is the one that RUN prints.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . test/lib.sh
@@ -86,4 +87,6 @@ for file in README.md SECURITY.md CHANGELOG.md docs/*.md; do
             grep -qwE "$name" ./*.[ch] ./*/*.[ch] types.def
     done
 done
+"$RUN" demo/tales-Q5_K_M.gguf --plan | head -n 14 | sed 's/^/    /' >"$tmp/plan"
+is "lines of --plan in docs/how-it-works.md" 14 "$(grep -cxFf "$tmp/plan" docs/how-it-works.md)"
 finish

@@ -312,6 +312,9 @@ static void test_usage(void) {
     CHECK_RUN(2, "found 2 of them", "$QUANTIZE dense.gguf out.gguf");
     CHECK_RUN(2, "found one more: x", "$QUANTIZE dense.gguf out.gguf Q6_K x");
     CHECK_RUN(2, "Q6_K or Q8_0, found Q4_0", "$QUANTIZE dense.gguf out.gguf Q4_0");
+    CHECK_RUN(2, "--help takes no value", "$QUANTIZE --help=1 dense.gguf out.gguf Q6_K");
+    CHECK_RUN(2, "from 1 to 512, found 0", "$QUANTIZE --threads=0 dense.gguf out.gguf Q6_K");
+    CHECK_RUN(2, "unknown option --thread=1", "$QUANTIZE --thread=1 dense.gguf out.gguf Q6_K");
     CHECK_RUN(2, "unknown option -q", "$QUANTIZE -q dense.gguf out.gguf Q6_K");
     CHECK_RUN(2, "found nothing", "$QUANTIZE dense.gguf out.gguf Q6_K -t");
     CHECK_RUN(2, "found 0", "$QUANTIZE -t 0 dense.gguf out.gguf Q6_K");
@@ -326,6 +329,7 @@ static void test_wide_alignment(void) {
     build_u32(&b, "general.alignment", 1u << 20);
     build_write(&b, "wide.gguf");
     CHECK_RUN(0, "bits per weight", "$QUANTIZE wide.gguf out.gguf Q6_K");
+    CHECK_RUN(0, "bits per weight", "$QUANTIZE --threads=2 wide.gguf out.gguf q6_k");
     build_u32(&b, "general.alignment", 1u << 31);
     build_write(&b, "wide.gguf");
     CHECK_RUN(1, "general.alignment is 2147483648", "$QUANTIZE wide.gguf out.gguf Q6_K");

@@ -32,6 +32,7 @@ struct profile {
     struct profile_line lines[PROFILE_LINES];
     int n; // of them; those of products may have no time
     int64_t begun, last;
+    bool told; // its owner's: it was printed
     int n_threads;
     int64_t *spent; // (n_threads, PROFILE_LINES) nanoseconds, in the region at work
 };

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "timing.h"
 
 void note_memory(struct session *s) {
     size_t bytes = anonymous_bytes();
@@ -52,6 +53,7 @@ static struct stats collect(const struct session *s) {
 void end_json(const struct session *s) {
     fputs(", \"model\": ", stderr);
     put_json_text(stderr, (struct gguf_str){s->o->model, strlen(s->o->model)});
+    put_profile_json(s);
     fputs("}\n", stderr);
 }
 

@@ -14,7 +14,7 @@ void print_stats(const struct session *s);
 /* What --verify found, unless it found what ends a run; part of print_stats. */
 void print_verified(const struct session *s);
 void print_json(const struct session *s); // one line, and then no print_stats
-/* The model's name, with which such a line ends. */
+/* The model's name, and --profile's table, with which such a line ends. */
 void end_json(const struct session *s);
 
 /* What was read from disks, if that was more than a trifle: the file was not in memory. */

@@ -110,11 +110,12 @@ static void print_table(const struct session *s, const struct limits *l, const s
     }
 }
 
-static void print_profile_json(const struct limits *l, const struct shown *lines, int n, double all,
-                               int act) {
+static void put_object(const struct session *s, const struct limits *l, const struct shown *lines,
+                       int n, double all) {
+    int act = s->o->act;
     fprintf(stderr,
-            "{\"wall_s\": %.6f, \"read_gb_s\": %.2f, \"peak_gmac_s\": %.2f, "
-            "\"peak_integer_gmac_s\": %.2f, \"profile\": [",
+            ", \"profile\": {\"wall_s\": %.6f, \"read_gb_s\": %.2f, \"peak_gmac_s\": %.2f, "
+            "\"peak_integer_gmac_s\": %.2f, \"steps\": [",
             all, l->read * 1e-9, l->macs * 1e-9, act ? l->integer_macs * 8 / act * 1e-9 : 0);
     for (int i = 0; i < n; i++) {
         const struct shown *line = &lines[i];
@@ -128,24 +129,33 @@ static void print_profile_json(const struct limits *l, const struct shown *lines
         }
         fprintf(stderr, "}");
     }
-    fprintf(stderr, "]}\n");
+    fprintf(stderr, "]}");
 }
 
-void print_profile(struct session *s) {
+typedef void tell_fn(const struct session *s, const struct limits *l, const struct shown *lines,
+                     int n, double all);
+
+static void tell(const struct session *s, tell_fn *how) {
     struct limits l = {0};
     struct shown *lines = malloc(PROFILE_LINES * sizeof *lines);
-    lap(s, NULL);
+    profile_lap(s->profile, PROFILE_OTHER);
     double all = profile_seconds(s->profile);
     if (s->threads) measure_limits(s, &l, NULL); // of a run that was stopped, too
-    if (!lines) {
-        say("out of memory for --profile's table");
-        return;
-    }
-    int n = sorted_lines(s->profile, &l, s->o->act, lines);
-    if (s->o->json) {
-        print_profile_json(&l, lines, n, all, s->o->act);
+    if (lines) {
+        how(s, &l, lines, sorted_lines(s->profile, &l, s->o->act, lines), all);
     } else {
-        print_table(s, &l, lines, n, all);
+        say("out of memory for --profile's table");
     }
+    s->profile->told = true;
     free(lines);
+}
+
+void print_profile(const struct session *s) {
+    if (s->profile->told) return;
+    begin_message();
+    tell(s, print_table);
+}
+
+void put_profile_json(const struct session *s) {
+    if (s->profile) tell(s, put_object);
 }

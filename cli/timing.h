@@ -10,7 +10,10 @@
  * already. stop: as in machine.h. */
 int measure_limits(const struct session *s, struct limits *l, atomic_int *stop);
 
-/* The end of a run with --profile: measures the limits, prints where its time went. */
-void print_profile(struct session *s);
+/* The end of a run with --profile: measures the limits, prints where its time went, unless that was
+ * told as JSON. */
+void print_profile(const struct session *s);
+/* The same as a last member of a JSON object, where there is a profile. */
+void put_profile_json(const struct session *s);
 
 #endif

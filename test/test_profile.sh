@@ -82,6 +82,7 @@ numbers() {
 # As JSON: seconds make up the wall time, and the products of single tokens are those of the test.
 run 0 $models/llama-q2k.gguf -p "$prompt" -n 60 -t 2 --json --profile -q
 is "JSON: no table" "" "$(grep 'where the time went' "$tmp/err")"
+is "JSON: one object" 1 "$(lines "$tmp/err")"
 is "JSON: the lines make up all" 1 \
     "$(numbers wall_s wall_s | awk '{ print ($1 > 0 && $3 > $1 * 0.98 && $3 < $1 * 1.02) }')"
 run 0 $models/llama-q2k.gguf --bench -p 0 -n 40 -r 1 -t 2 --json --profile

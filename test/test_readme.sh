@@ -1,6 +1,7 @@
 #!/bin/sh
 # usage: test/test_readme.sh [--write]
-# README.md's table of models is what `run --families` prints: compares them, or puts it there.
+# README.md's table of models is what `run --families` prints: compares them, or puts it there. The first
+# example prints the text and the hash that it shows.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 : "${RUN:=./run}"
@@ -30,4 +31,21 @@ if ! diff "$table.new" README.md; then
     echo "FAIL the table of models in README.md is not that of run --families (make atlas)"
     exit 1
 fi
-echo "test_readme: $(($(wc -l <"$table") - 2)) architectures passed, 0 failed"
+
+# example AWK: what the awk program prints of the first example's lines, four blanks left out.
+example() {
+    awk '/^<!-- test_readme.sh runs it/ { inside = 1; next } inside && !/^    / { exit } inside' README.md |
+        sed 's/^    //' | awk "$1"
+}
+command=$(example '/^\$ / { sub(/^\$ \.\/run/, ""); print }')
+expected=$(example '/^\$ / { next } /^prompt / { exit } { print }' | tr '\n' ' ' | sed 's/ $//')
+hash=$(example '/; logits / { sub(/.*; logits /, ""); sub(/;.*/, ""); print }')
+found=$(eval "\"\$RUN\" $command" 2>"$table")
+if [ -z "$expected" ] || [ "$found" != "$expected" ] || ! grep -qF "; logits $hash;" "$table"; then
+    echo "FAIL README.md shows another text or hash than \$RUN$command:"
+    echo "$found"
+    cat "$table"
+    exit 1
+fi
+"$RUN" --families >"$table" || exit 1
+echo "test_readme: an example, $(($(wc -l <"$table") - 2)) architectures passed, 0 failed"

@@ -39,9 +39,9 @@ example() {
 }
 command=$(example '/^\$ / { sub(/^\$ \.\/run/, ""); print }')
 expected=$(example '/^\$ / { next } /^prompt / { exit } { print }' | tr '\n' ' ' | sed 's/ $//')
-hash=$(example '/; logits / { sub(/.*; logits /, ""); sub(/;.*/, ""); print }')
+hash=$(example '/; logits / { sub(/.*; logits /, ""); print }')
 found=$(eval "\"\$RUN\" $command" 2>"$table")
-if [ -z "$expected" ] || [ "$found" != "$expected" ] || ! grep -qF "; logits $hash;" "$table"; then
+if [ -z "$expected" ] || [ "$found" != "$expected" ] || ! grep -q "; logits $hash\$" "$table"; then
     echo "FAIL README.md shows another text or hash than \$RUN$command:"
     echo "$found"
     cat "$table"

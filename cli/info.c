@@ -154,7 +154,7 @@ static void describe_steps(const struct info *in) {
     if (!in->runs) return;
     model_kinds(&in->s->model, kinds, sizeof kinds);
     label(in, "steps");
-    put_words(in->out, 15, 15, kinds);
+    fprintf(in->out, "%s\n", kinds);
 }
 
 static void put_layers(void *to, const char *layers, const char *kinds, int window) {
@@ -477,15 +477,13 @@ static void describe_memory(const struct info *in) {
     bool kv_f32 = s->o->kv_f32;
     if (!in->fits) return;
     double kv = (double)model_memory(&s->model, s->n_ctx, s->n_batch, kv_f32);
-    char mapped[32], cache[32], text[200];
-    snprintf(mapped, sizeof mapped, "%s", scaled((double)s->gguf.mapped_bytes, "B").text);
-    snprintf(cache, sizeof cache, "%s", scaled(kv, "B").text);
-    snprintf(text, sizeof text, "%s mapped, %s %s cache at -c %d, %s buffers at -b %d -t %d",
-             mapped, cache, kv_f32 ? "f32" : "f16", s->n_ctx,
-             scaled((double)transformer_scratch_bytes(s->main.transformer), "B").text, s->n_batch,
-             threads_count(s->threads));
     label(in, "memory");
-    put_words(in->out, 15, 15, text);
+    fprintf(in->out, "%s mapped, ", scaled((double)s->gguf.mapped_bytes, "B").text);
+    fprintf(in->out, "%s %s cache at -c %d, ", scaled(kv, "B").text, kv_f32 ? "f32" : "f16",
+            s->n_ctx);
+    fprintf(in->out, "%s buffers at -b %d -t %d\n",
+            scaled((double)transformer_scratch_bytes(s->main.transformer), "B").text, s->n_batch,
+            threads_count(s->threads));
 }
 
 static void put_reason(const struct info *in, const char **before, const char *text) {

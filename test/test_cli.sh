@@ -428,10 +428,6 @@ run 0 $demo -p "Once" -n 5 --verify --act 8
 narrow "--verify"
 run 0 $demo --bench -p 9 -n 9 -r 1
 narrow "--bench"
-run 0 $demo --info
-grep -v '^  ' "$tmp/out" >"$tmp/lines" # without what the file says
-mv "$tmp/lines" "$tmp/out"
-narrow "--info"
 run 0 --help
 narrow "--help"
 run 0 --help all

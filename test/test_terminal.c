@@ -320,6 +320,78 @@ static void test_info(void) {
           "a vocabulary");
 }
 
+/* A run of the demo model whose messages, and text unless it goes elsewhere, are on a terminal.
+ * Once that shows `until` the signal comes. */
+struct stopped {
+    int status;
+    char seen[65536];
+};
+
+static void start_run(int typed, bool text_too, const char *prompt, const char *n_gen) {
+    int null = open("/dev/null", O_RDWR);
+    bool in_file = strchr(prompt, '/') != NULL;
+    dup2(null, STDIN_FILENO);
+    dup2(text_too ? typed : null, STDOUT_FILENO);
+    dup2(typed, STDERR_FILENO);
+    alarm(100);
+    execl(program, program, "demo/tales-Q5_K_M.gguf", in_file ? "-f" : "-p", prompt, "-n", n_gen,
+          "-c", "30000", "-b", "4", "-t", "1", "--isa", "portable", (char *)NULL);
+    _exit(127);
+}
+
+static void read_more(int terminal, struct stopped *s) {
+    size_t n = strlen(s->seen);
+    ssize_t got = read(terminal, s->seen + n, sizeof s->seen - 1 - n);
+    if (got > 0) s->seen[n + (size_t)got] = '\0';
+}
+
+static const struct stopped *stop_run(bool text_too, const char *prompt, const char *until) {
+    static struct stopped s;
+    s = (struct stopped){.status = -1};
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0) exit(1);
+    int typed = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+    pid_t pid = fork(), ended = 0;
+    if (pid == 0) start_run(typed, text_too, prompt, "-1");
+    fcntl(terminal, F_SETFL, O_NONBLOCK);
+    for (bool asked = false; ended == 0; usleep(1000)) {
+        ended = waitpid(pid, &s.status, WNOHANG);
+        read_more(terminal, &s);
+        if (!asked && strstr(s.seen, until)) {
+            asked = true;
+            kill(pid, SIGINT);
+        }
+    }
+    read_more(terminal, &s);
+    close(typed);
+    close(terminal);
+    return &s;
+}
+
+static void check_stopped(const struct stopped *s) {
+    const char *statistics = strstr(s->seen, "prompt     ");
+    CHECK(WIFSIGNALED(s->status) && WTERMSIG(s->status) == SIGINT, "status %d: %s", s->status,
+          s->seen);
+    CHECK(statistics && statistics > s->seen && statistics[-1] == '\n',
+          "the statistics begin no line: %s", s->seen);
+}
+
+/* The counter of a long prompt is not written over the prompt, and statistics have lines of their
+ * own. */
+static void test_stopped(void) {
+    const struct stopped *s = stop_run(true, "demo/heldout.txt", "reading the prompt: ");
+    const char *counter = strstr(s->seen, "reading the prompt: ");
+    check_stopped(s);
+    CHECK(!strstr(s->seen, "There was once a forester"), "the prompt is there before it was read");
+    CHECK(counter && strstr(counter, "\r\033[K"), "the counter stays: %s", s->seen);
+    s = stop_run(true, "Once upon a time", "Once upon a time there lived");
+    check_stopped(s);
+    const char *text = strstr(s->seen, "Once upon a time");
+    CHECK(text && !strstr(text, "\033[K"), "a counter beside text: %s", s->seen);
+    s = stop_run(false, "Once upon a time", "run: -c 30000");
+    check_stopped(s);
+}
+
 static void test_hint(void) {
     char with_template[80];
     const char *hint = "--chat -p TEXT asks the model a question";
@@ -355,6 +427,7 @@ int main(void) {
     test_long_line();
     test_interrupt();
     test_killed();
+    test_stopped();
     test_hint();
     test_info();
     unlink(file);

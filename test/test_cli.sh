@@ -195,6 +195,7 @@ run 0 $model --ids "1 5 7" -n 2 -t $many
 says "-t $many" "run: -t $many: more than the "
 says "-t $many" "$many threads"
 run 0 $model --ids "1 5 7" -n 2 -t 1
+# shellcheck disable=SC2016 # the inner shell's argument
 check "-t 1: nothing is said" sh -c '! grep -q physical "$1"' sh "$tmp/err"
 if command -v taskset >/dev/null 2>&1 && taskset -c 0 true 2>/dev/null; then
     taskset -c 0 "$RUN" $model --ids "1 5 7" -n 2 >"$tmp/out" 2>"$tmp/err"

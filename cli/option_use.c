@@ -70,6 +70,11 @@ static bool is_one_of(const char *name, const char *const *names, size_t n) {
 }
 #define IS_ONE_OF(name, names) is_one_of(name, names, sizeof(names) / sizeof(names)[0])
 
+static bool penalizes(const struct sampler_params *p) {
+    return p->repeat_penalty < 1 || p->repeat_penalty > 1 || p->presence_penalty < 0 ||
+           p->presence_penalty > 0 || p->frequency_penalty < 0 || p->frequency_penalty > 0;
+}
+
 /* Why the option means nothing although its mode is right: the end of a sentence, or NULL. */
 static const char *why_idle(const struct options *o, const char *name) {
     static const char *const chosen[] = {"-s", "--top-k", "--top-p", "--min-p"};
@@ -79,6 +84,9 @@ static const char *why_idle(const struct options *o, const char *name) {
     if (strcmp(name, "--keep-newline") == 0 && o->prompt) return "with -p";
     if (strcmp(name, "-e") == 0 && !o->prompt && !o->system && o->stops.n == 0) {
         return "without -p, --system or --stop";
+    }
+    if (strcmp(name, "--repeat-last-n") == 0 && o->mode == IN_TEXT && !penalizes(&o->sampling)) {
+        return "without a penalty";
     }
     if (!IS_ONE_OF(name, chosen) || !cold || (o->mode == IN_CHAT && !asked)) return NULL;
     return asked ? "with --temp 0: the likeliest token is taken"

@@ -130,6 +130,9 @@ static void test_unused(void) {
           ARGUMENTS("m", "-p", "a", "--seed=1"));
     notes("-e is not used without -p, --system or --stop", ARGUMENTS("m", "-f", "a", "-e"));
     notes("", ARGUMENTS("m", "-p", "a", "-e", "--no-bos", "--no-special"));
+    notes("--repeat-last-n is not used without a penalty",
+          ARGUMENTS("m", "-p", "a", "--repeat-last-n", "5"));
+    notes("", ARGUMENTS("m", "-p", "a", "--repeat-last-n", "5", "--presence-penalty", "-1"));
     notes("--no-bos is not used with ids", ARGUMENTS("m", "--no-bos", "--ids", "1"));
     notes("--no-special is not used with --chat", ARGUMENTS("m", "--chat", "--no-special"));
     notes("", ARGUMENTS("m", "-ngl", "3", "-ngl", "4", "-fa"));

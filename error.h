@@ -5,25 +5,13 @@
 #define ERROR_H
 
 #include "exact.h"
+#include "kq.h" // enum kq_status: files tell each other what the library tells its caller
 
 #if defined(__GNUC__)
 #define PRINTF_LIKE(at, first) __attribute__((format(printf, at, first)))
 #else
 #define PRINTF_LIKE(at, first)
 #endif
-
-/* What kind of thing went wrong, for callers that act on it. */
-enum kq_status {
-    KQ_OK = 0,
-    KQ_BAD_FILE,     // a file is not what it claims to be
-    KQ_UNSUPPORTED,  // a good file that this engine cannot run
-    KQ_NO_MEMORY,    // or no threads, no address space
-    KQ_FULL,         // no room left: a context, a buffer of the caller's
-    KQ_INTERRUPTED,  // the stop flag was set
-    KQ_BAD_ARGUMENT, // what the caller asked for makes no sense
-    KQ_NOT_FINITE,   // the model computed a NaN or an infinity
-    KQ_IO            // a file could not be read or written; a missing one, too
-};
 
 struct error {
     enum kq_status status;

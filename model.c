@@ -133,6 +133,29 @@ size_t model_memory(const struct model *m, int n_ctx, int n_batch, bool kv_f32) 
     return seq_estimate(m->plan, n_ctx, n_batch, kv_f32);
 }
 
+/* What positions take beside keys and values: ids, and attention's scores of each thread. */
+enum { BYTES_PER_POSITION = 128 };
+
+static bool context_fits(const struct model *m, int n_ctx, int n_batch, bool kv_f32, size_t bytes) {
+    size_t kv = model_memory(m, n_ctx, n_batch, kv_f32);
+    return kv <= bytes && (size_t)n_ctx * BYTES_PER_POSITION <= bytes - kv;
+}
+
+int model_context(const struct model *m, int most, int n_batch, bool kv_f32, size_t bytes) {
+    enum { STEP = 256 };
+    if (context_fits(m, most, n_batch, kv_f32, bytes)) return most;
+    int fits = 1, too_many = most / STEP + 1; // in steps
+    while (too_many - fits > 1) {
+        int middle = fits + (too_many - fits) / 2;
+        if (context_fits(m, middle * STEP, n_batch, kv_f32, bytes)) {
+            fits = middle;
+        } else {
+            too_many = middle;
+        }
+    }
+    return fits * STEP < most ? fits * STEP : most;
+}
+
 void model_kinds(const struct model *m, char *out, size_t size) {
     plan_kinds(m->plan, out, size);
 }

@@ -46,6 +46,10 @@ struct model_windows model_windows(const struct model *m);
 /* What a sequence of n_ctx positions would reserve, in bytes; SIZE_MAX if no system has that. */
 size_t model_memory(const struct model *m, int n_ctx, int n_batch, bool kv_f32);
 
+/* The most positions, up to `most` >= 1, of which `bytes` hold what a sequence remembers, in whole
+ * steps of 256; one step where they hold none. */
+int model_context(const struct model *m, int most, int n_batch, bool kv_f32, size_t bytes);
+
 /* Fills out with the kinds of step and how many there are of each: "product 15, norm 9, ...". */
 void model_kinds(const struct model *m, char *out, size_t size);
 

@@ -172,6 +172,7 @@ static void list_tokens(struct transformer *t, const struct run *runs, int n_run
 static int eval(struct transformer *t, const struct run *runs, int n_runs, struct error *err) {
     t->n_logits = 0;
     list_tokens(t, runs, n_runs);
+    t->mm.failed = false; // of an earlier pass
     t->pass.fault.what = NULL;
     atomic_store(&t->pass.failed, 0);
     if (t->p.profile) profile_lap(t->p.profile, PROFILE_OTHER);

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "../hash.h"
-#include "memory.h"
+#include "../memory.h"
 
 /* ---- failures and interruptions -------------------------------------------------------------- */
 
@@ -93,30 +93,11 @@ int open_tokenizer(struct session *s) {
     return 0;
 }
 
-/* What positions take beside keys and values: ids, and attention's scores of each thread. */
-enum { BYTES_PER_POSITION = 128 };
-
-static bool context_fits(const struct session *s, int n_ctx, size_t bytes) {
-    size_t kv = model_memory(&s->model, n_ctx, s->o->n_batch, s->o->kv_f32);
-    return kv <= bytes && (size_t)n_ctx * BYTES_PER_POSITION <= bytes - kv;
-}
-
 int default_context(struct session *s) {
-    enum { STEP = 256 };
     s->n_ctx_asked = s->model.n_ctx_train;
     int n_train = s->n_ctx_asked < OPTIONS_MOST ? s->n_ctx_asked : OPTIONS_MOST;
-    size_t quarter = free_memory() / 4;
-    if (options_given(s->o, "-c") || context_fits(s, n_train, quarter)) return n_train;
-    int fits = 1, too_many = n_train / STEP + 1; // in steps
-    while (too_many - fits > 1) {
-        int middle = fits + (too_many - fits) / 2;
-        if (context_fits(s, middle * STEP, quarter)) {
-            fits = middle;
-        } else {
-            too_many = middle;
-        }
-    }
-    int n_ctx = fits * STEP < n_train ? fits * STEP : n_train;
+    if (options_given(s->o, "-c")) return n_train;
+    int n_ctx = model_context(&s->model, n_train, s->o->n_batch, s->o->kv_f32, free_memory() / 4);
     if (n_ctx < n_train && !s->o->quiet && !s->o->info) {
         say("the context is %d tokens, what a quarter of the free memory holds, and not the "
             "model's "

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "memory.h"
+#include "../memory.h"
 #include "timing.h"
 
 void note_memory(struct session *s) {

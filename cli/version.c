@@ -2,10 +2,9 @@
 
 #include <stdio.h>
 
+#include "../kq.h"
 #include "../simd/isa.h"
 #include "print.h"
-
-#define VERSION "0.1.0"
 
 // make includes a file that says these; a plain cc knows neither.
 #ifndef BUILD_INFO
@@ -30,7 +29,7 @@ void print_version(void) {
         n += (size_t)snprintf(sets + n, sizeof sets - n, "%s%s%s", i ? ", " : "", isa_all[i]->name,
                               how);
     }
-    printf("kq.c " VERSION "\ncommit     %s\ncompiler   ", build_commit);
+    printf("kq.c " KQ_VERSION "\ncommit     %s\ncompiler   ", build_commit);
     put_words(stdout, 11, 11, COMPILER);
     printf("flags      ");
     put_words(stdout, 11, 11, build_flags);

@@ -8,8 +8,9 @@ cd "${1:-$(dirname "$0")/..}" || exit 1
 LC_ALL=C
 export LC_ALL
 
-# The layers, from the top, one a line. X stands for X.c and X.h, X/* for all that the folder holds and
-# no other line names; X=Y is one module in several files. A file includes its own layer and those below.
+# The layers, from the top, one a line. X stands for X.c and X.h (for X.c alone where X.h has a place of
+# its own), X/* for all that the folder holds and no other line names; X=Y is one module in several
+# files. A file includes its own layer and those below.
 layers='
 test/* package/*
 run quantize
@@ -21,7 +22,7 @@ cli/session
 cli/options=cli/option_table=cli/option_use cli/quantize_options=cli/quantize_table
 cli/verify cli/stops
 cli/version cli/screen
-cli/print cli/memory
+cli/print
 kq
 transformer
 model
@@ -43,8 +44,8 @@ json
 value
 pretokenize string_index
 gguf
-file_kind threads elementary arithmetic
-types.def utf8 unicode_data unicode_case arena array hash round error exact floats fpstate
+file_kind threads elementary arithmetic memory
+types.def kq.h utf8 unicode_data unicode_case arena array hash round error exact floats fpstate
 '
 
 # Files that are about to be written anew, of which only the includes are looked at.
@@ -113,10 +114,12 @@ check_includes() {
             sub("[.][ch]$", "", stem)
             folder = file
             sub("/[^/]*$", "/*", folder)
+            if (file in layer) return layer[file]
             return stem in layer ? layer[stem] : folder in layer ? layer[folder] : 0
         }
         function module_of(file,  stem) {
             stem = file
+            if (file in module) return module[file]
             sub("[.][ch]$", "", stem)
             return stem in module ? module[stem] : stem
         }

@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static char programs[2][PATH_MAX], library[PATH_MAX];
-enum { RUN, QUANTIZE };
+static char programs[3][PATH_MAX], library[PATH_MAX];
+enum { RUN, QUANTIZE, TEST_KQ };
 
 /* What a program leaves in the test's own directory. */
 struct run {
@@ -88,15 +88,22 @@ static bool can_do_without(const struct run *r) {
 
 static long n_faults;
 
-static void check_fault(const struct run *r, const struct run *clean, const char *name, long at) {
+/* again: the program makes a call that failed once more, so that nothing may be different. */
+static void check_fault(const struct run *r, const struct run *clean, bool again, const char *name,
+                        long at) {
     const char *end = strchr(r->err, '\n'), *left = strstr(r->log, "blocks ");
+    bool same = r->n_out == clean->n_out && !memcmp(r->out, clean->out, r->n_out);
     n_faults++;
     CHECK(left && strcmp(left, "blocks 0 maps 0 descriptors 0\n") == 0, "%s, call %ld: %s", name,
           at, r->log);
+    if (again) {
+        CHECK(r->status == 0 && same, "%s, call %ld: %sstatus %d: %s", name, at, r->log, r->status,
+              r->out);
+        return;
+    }
     // --info tells what stands in a model's way, memory too
     if (r->status == 0 && strstr(r->out, "\nruns: no: ")) return;
     bool one_line = end && end[1] == '\0' && strstr(r->err, ": ");
-    bool same = r->n_out == clean->n_out && !memcmp(r->out, clean->out, r->n_out);
     if (r->status == 0 && can_do_without(r)) {
         CHECK(same, "%s, call %ld: %sanother output: %s", name, at, r->log, r->out);
     } else {
@@ -114,7 +121,7 @@ static void fail_each_call(int program, const char *name, char *const *arguments
     CHECK(sscanf(clean.log, "calls %ld", &n_calls) == 1 && n_calls > 0, "%s: %s", name, clean.log);
     for (long at = 1; at <= n_calls; at++) {
         run(&r, program, arguments, at);
-        check_fault(&r, &clean, name, at);
+        check_fault(&r, &clean, program == TEST_KQ, name, at);
     }
 }
 
@@ -161,7 +168,7 @@ static void write_text(const char *path, const char *text) {
 
 static void test_run(void) {
 #define MODEL "model.gguf", "-t", "1", "-q"
-    fail_each_call(RUN, "text", ARGUMENTS(MODEL, "-t", "2", "-f", "text", "-n", "3"));
+    fail_each_call(RUN, "text", ARGUMENTS("model.gguf", "-q", "-t", "2", "-f", "text", "-n", "3"));
     fail_each_call(RUN, "standard input", ARGUMENTS(MODEL, "-n", "1"));
     fail_each_call(RUN, "logits, verify",
                    ARGUMENTS(MODEL, "--ids", "1 3 4", "-n", "2", "--logits", "logits", "--verify"));
@@ -190,6 +197,11 @@ static void test_run(void) {
 static void test_quantize(void) {
     fail_each_call(QUANTIZE, "quantize --help", ARGUMENTS("--help"));
     fail_each_call(QUANTIZE, "quantize", ARGUMENTS("-t", "2", "model.gguf", "out.gguf", "Q8_0"));
+}
+
+/* The library's objects can be used after each failure: the bits are those of a run without one. */
+static void test_library(void) {
+    fail_each_call(TEST_KQ, "library", ARGUMENTS("retry", "model.gguf"));
 }
 
 /* ---- a file cut short while it is mapped ----------------------------------------------------- */
@@ -266,6 +278,13 @@ static bool find_program(const char *variable, const char *otherwise, char *path
     return false;
 }
 
+/* Beside this program. */
+static bool find_test_kq(const char *argv0) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%.*s/test_kq", (int)(strrchr(argv0, '/') - argv0), argv0);
+    return realpath(path, programs[TEST_KQ]);
+}
+
 /* The library beside this program, if the C library lets it take over malloc and no sanitizer has
  * done so before. */
 static bool find_library(const char *argv0) {
@@ -282,7 +301,7 @@ int main(int argc, char **argv) {
     (void)argc;
     if (!find_program("RUN", "./run", programs[RUN])) return 1;
     if (!find_program("QUANTIZE", "./quantize", programs[QUANTIZE])) return 1;
-    if (!strchr(argv[0], '/') || !realpath(argv[0], here)) return 1;
+    if (!strchr(argv[0], '/') || !realpath(argv[0], here) || !find_test_kq(here)) return 1;
     if (!mkdtemp(dir) || chdir(dir) != 0) return perror(dir), 1;
     write_text("in", "ab\nba\n");
     if (TEST_SANITIZED || !find_library(here)) {
@@ -297,6 +316,7 @@ int main(int argc, char **argv) {
         write_text("text", "abba abba ab ab ba ba ab\n");
         test_run();
         test_quantize();
+        test_library();
     }
     struct gguf_build b = model_with_words();
     build_write(&b, "shrinking.gguf");

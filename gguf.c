@@ -2,19 +2,16 @@
  * file's own length; after gguf_open or gguf_parse no reader needs another check. */
 #include "gguf.h"
 #include "file_kind.h"
+#include "file_memory.h"
 #include "round.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error \
@@ -23,6 +20,7 @@
 
 /* The shortest entries a file can hold: what n_kv and n_tensors are measured with before anything
  * is allocated for them. */
+#define HEADER_BYTES 24
 #define KV_MIN_BYTES (8 + 1 + 4 + 1)         // key of one byte, type, value of one byte
 #define TENSOR_MIN_BYTES (8 + 1 + 4 + 4 + 8) // name of one byte, n_dims 0, type, offset
 #define MAX_KEY 65535                        // the format's limit
@@ -32,10 +30,7 @@
 #define MAX_ENTRIES (1 << 18)
 
 struct gguf_map {
-    void *addr; // NULL: borrowed from the caller of gguf_parse
-    size_t len;
-    dev_t device; // with the inode: which file it is
-    ino_t inode;
+    struct file_memory file; // none: borrowed from the caller of gguf_parse
     char (*names)[MAX_NAME]; // of this part's tensors
 };
 
@@ -469,18 +464,19 @@ static int read_alignment(struct gguf *g, struct error *err) {
     return 0;
 }
 
-/* Parses one file, all but the index of tensors. Takes ownership of the map (addr NULL: of
- * nothing). */
-static int parse_part(struct gguf *g, struct gguf_map map, const void *buf, struct error *err) {
-    struct reader r = {.buf = buf, .size = map.len, .err = err};
-    *g = (struct gguf){.mapped_bytes = map.len};
+/* Parses one file, all but the index of tensors. Takes ownership of the file's memory, if buf lies
+ * in one. */
+static int parse_part(struct gguf *g, struct file_memory file, const void *buf, size_t size,
+                      struct error *err) {
+    struct reader r = {.buf = buf, .size = size, .err = err};
+    *g = (struct gguf){.mapped_bytes = size};
     g->maps = calloc(1, sizeof *g->maps);
     g->index = calloc(1, sizeof *g->index);
     if (!g->maps || !g->index) {
-        if (map.addr) munmap(map.addr, map.len);
+        file_memory_free(&file);
         return error_set(err, KQ_NO_MEMORY, "out of memory");
     }
-    g->maps[0] = map;
+    g->maps[0].file = file;
     g->n_maps = 1;
     uint64_t n_kv = 0, n_tensors = 0;
     if (read_header(&r, &n_kv, &n_tensors, &g->version) != 0) return -1;
@@ -490,73 +486,30 @@ static int parse_part(struct gguf *g, struct gguf_map map, const void *buf, stru
 }
 
 int gguf_parse(struct gguf *g, const void *buf, size_t size, struct error *err) {
-    if (parse_part(g, (struct gguf_map){.len = size}, buf, err) != 0 ||
-        index_tensors(g, err) != 0) {
+    if (parse_part(g, (struct file_memory){0}, buf, size, err) != 0 || index_tensors(g, err) != 0) {
         gguf_close(g);
         return -1;
     }
     return 0;
 }
 
-/* The whole file in memory of its own, which is unmapped as a map of the file would be. */
-static int read_fd(int fd, const char *path, struct gguf_map *map, struct error *err) {
-    void *addr = mmap(NULL, map->len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (addr == MAP_FAILED) {
-        return error_set(err, KQ_NO_MEMORY, "%.300s: out of memory for its %zu bytes", path,
-                         map->len);
-    }
-    ssize_t got = 1;
-    for (size_t n = 0; n < map->len; n += (size_t)got) {
-        do got = read(fd, (char *)addr + n, map->len - n);
-        while (got < 0 && errno == EINTR);
-        if (got > 0) continue;
-        error_set(err, KQ_IO, "cannot read %.300s: %s", path,
-                  got < 0 ? strerror(errno) : "it became shorter");
-        munmap(addr, map->len);
-        return -1;
-    }
-    mprotect(addr, map->len, PROT_READ);
-    map->addr = addr;
-    return 0;
+/* Of what is to be read the header must be in order (file_accept). */
+static int accept_head(const void *head, size_t n, size_t len, struct error *err) {
+    bool begins = n >= HEADER_BYTES && memcmp(head, "GGUF", 4) == 0; // else the rest is unknown
+    struct reader r = {.buf = head, .size = begins ? len : n, .err = err};
+    uint64_t n_kv, n_tensors;
+    uint32_t version;
+    return read_header(&r, &n_kv, &n_tensors, &version);
 }
 
-static int map_fd(int fd, const char *path, bool copy, struct gguf_map *map, struct error *err) {
-    struct stat st;
-    if (fstat(fd, &st) != 0)
-        return error_set(err, KQ_IO, "cannot examine %.300s: %s", path, strerror(errno));
-    if (S_ISDIR(st.st_mode))
-        return error_set(err, KQ_IO, "%.300s is a directory, expected a file", path);
-    if (!S_ISREG(st.st_mode)) {
-        return error_set(err, KQ_IO, "%.300s is a device or a pipe, expected a file", path);
-    }
-    if (st.st_size <= 0)
-        return error_set(err, KQ_BAD_FILE, "%.300s is empty, expected a GGUF file", path);
-    if ((uintmax_t)st.st_size > SIZE_MAX) {
-        return error_set(err, KQ_NO_MEMORY, "%.300s is too large for this machine's addresses",
-                         path);
-    }
-    map->len = (size_t)st.st_size;
-    map->device = st.st_dev;
-    map->inode = st.st_ino;
-    if (copy) return read_fd(fd, path, map, err);
-    void *addr = mmap(NULL, map->len, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (addr == MAP_FAILED)
-        return error_set(err, KQ_IO, "cannot map %.300s: %s", path, strerror(errno));
-    map->addr = addr;
-    return 0;
-}
-
-/* Opens and parses one file. O_NONBLOCK: opening a pipe that nobody writes to must not wait. */
-static int open_part(struct gguf *g, const char *path, bool copy, struct error *err) {
-    struct gguf_map map = {0};
+/* Opens and parses one file. */
+static int open_part(struct gguf *g, const char *path, const struct file_reading *how,
+                     struct error *err) {
+    struct file_memory file;
     *g = (struct gguf){0};
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0) return error_set(err, KQ_IO, "cannot open %.300s: %s", path, strerror(errno));
-    int result = map_fd(fd, path, copy, &map, err);
-    close(fd);
-    if (result != 0) return -1;
+    if (file_memory_open(&file, path, how, accept_head, err) != 0) return -1;
     struct error inner = {0};
-    if (parse_part(g, map, map.addr, &inner) == 0) return 0;
+    if (parse_part(g, file, file.addr, file.len, &inner) == 0) return 0;
     return error_set(err, inner.status, "%.200s: %s", path, inner.text);
 }
 
@@ -591,10 +544,16 @@ static int check_part(const struct gguf *part, const char *path, uint32_t no, ui
 }
 
 /* Opens the part and moves it into g. */
-static int open_next_part(struct gguf *g, const char *path, uint32_t no, uint32_t count, bool copy,
-                          struct error *err) {
+static int open_next_part(struct gguf *g, const char *path, const struct file_reading *how,
+                          uint32_t no, uint32_t count, struct error *err) {
     struct gguf part;
-    int result = open_part(&part, path, copy, err);
+    struct file_reading rest;
+    if (how) {
+        rest = *how;
+        if (rest.room != SIZE_MAX) rest.room -= g->mapped_bytes;
+        how = &rest;
+    }
+    int result = open_part(&part, path, how, err);
     if (result == 0) result = check_part(&part, path, no, count, err);
     if (result == 0) result = append_part(g, &part, err);
     gguf_close(&part);
@@ -607,8 +566,8 @@ static void part_suffix(char suffix[static 32], uint32_t no, uint32_t count) {
 }
 
 /* Opens parts 1..count-1 beside part 0, whose path ends in the suffix. */
-static int open_other_parts(struct gguf *g, const char *path, uint32_t count, bool copy,
-                            struct error *err) {
+static int open_other_parts(struct gguf *g, const char *path, const struct file_reading *how,
+                            uint32_t count, struct error *err) {
     char suffix[32];
     part_suffix(suffix, 0, count);
     size_t len = strlen(path), suffix_len = strlen(suffix);
@@ -624,7 +583,7 @@ static int open_other_parts(struct gguf *g, const char *path, uint32_t count, bo
     for (uint32_t i = 1; i < count && result == 0; i++) {
         part_suffix(suffix, i, count);
         memcpy(name + len - suffix_len, suffix, suffix_len);
-        result = open_next_part(g, name, i, count, copy, err);
+        result = open_next_part(g, name, how, i, count, err);
     }
     free(name);
     return result;
@@ -632,7 +591,8 @@ static int open_other_parts(struct gguf *g, const char *path, uint32_t count, bo
 
 /* If g is the first part of a split file, opens the others. As in llama.cpp, split.count decides:
  * the name alone makes no split file. */
-static int open_split(struct gguf *g, const char *path, bool copy, struct error *err) {
+static int open_split(struct gguf *g, const char *path, const struct file_reading *how,
+                      struct error *err) {
     uint32_t no = 0, count = 1;
     if (gguf_get_u32(g, "split.count", &count, err) < 0) return -1;
     if (count <= 1) return 0;
@@ -646,7 +606,7 @@ static int open_split(struct gguf *g, const char *path, bool copy, struct error 
                          "%.300s: split.count is %u, at most %d parts are possible", path,
                          (unsigned)count, MAX_PARTS);
     }
-    if (open_other_parts(g, path, count, copy, err) != 0) return -1;
+    if (open_other_parts(g, path, how, count, err) != 0) return -1;
     uint32_t n_tensors = 0;
     int found = gguf_get_u32(g, "split.tensors.count", &n_tensors, err);
     if (found > 0 && n_tensors != g->n_tensors) {
@@ -657,8 +617,8 @@ static int open_split(struct gguf *g, const char *path, bool copy, struct error 
     return found < 0 ? -1 : 0;
 }
 
-static int open_as(struct gguf *g, const char *path, bool copy, struct error *err) {
-    if (open_part(g, path, copy, err) != 0 || open_split(g, path, copy, err) != 0 ||
+int gguf_read(struct gguf *g, const char *path, const struct file_reading *how, struct error *err) {
+    if (open_part(g, path, how, err) != 0 || open_split(g, path, how, err) != 0 ||
         index_tensors(g, err) != 0) {
         gguf_close(g);
         return -1;
@@ -667,17 +627,18 @@ static int open_as(struct gguf *g, const char *path, bool copy, struct error *er
 }
 
 int gguf_open(struct gguf *g, const char *path, struct error *err) {
-    return open_as(g, path, false, err);
+    return gguf_read(g, path, NULL, err);
 }
 
-int gguf_open_copy(struct gguf *g, const char *path, struct error *err) {
-    return open_as(g, path, true, err);
+const void *gguf_memory(const struct gguf *g, size_t i, size_t *len) {
+    *len = i < g->n_maps ? g->maps[i].file.len : 0;
+    return *len ? g->maps[i].file.addr : NULL;
 }
 
 bool gguf_maps_file(const struct gguf *g, const struct stat *st) {
     for (size_t i = 0; i < g->n_maps; i++) {
-        const struct gguf_map *map = &g->maps[i];
-        if (map->addr && map->device == st->st_dev && map->inode == st->st_ino) return true;
+        const struct file_memory *file = &g->maps[i].file;
+        if (file->addr && file->device == st->st_dev && file->inode == st->st_ino) return true;
     }
     return false;
 }
@@ -689,7 +650,7 @@ void gguf_close(struct gguf *g) {
     }
     for (size_t i = 0; i < g->n_maps; i++) {
         free(g->maps[i].names);
-        if (g->maps[i].addr) munmap(g->maps[i].addr, g->maps[i].len);
+        file_memory_free(&g->maps[i].file);
     }
     free(g->index);
     free(g->maps);

@@ -1,6 +1,6 @@
-/* GGUF files: a read-only map, a parse that checks everything against the file's own length, and
- * typed getters. The format: ggml/docs/gguf.md in the ggml repository; versions 2 and 3,
- * little-endian (so is the host, or this does not compile).
+/* GGUF files: a read-only map (or a copy in memory), a parse that checks everything against the
+ * file's own length, and typed getters. The format: ggml/docs/gguf.md in the ggml repository;
+ * versions 2 and 3, little-endian (so is the host, or this does not compile).
  *
  *   header   "GGUF", version u32, n_tensors u64, n_kv u64
  *   n_kv     key string, type u32, value (a string is u64 length + bytes; an array is
@@ -95,7 +95,7 @@ struct gguf {
     struct gguf_tensor *tensors; // in the file's order; a split file's parts one after the other
     size_t mapped_bytes;         // of all parts
     struct gguf_index *index;    // private: name lookup
-    struct gguf_map *maps;       // private: what gguf_close unmaps
+    struct gguf_map *maps;       // private: what gguf_close frees
     size_t n_maps;
 };
 
@@ -105,8 +105,14 @@ struct gguf {
  * pipes are refused. On failure nothing is left open and g is all zero. */
 int gguf_open(struct gguf *g, const char *path, struct error *err);
 
-/* The same, but the file is read into memory at once: what becomes of it then does not matter. */
-int gguf_open_copy(struct gguf *g, const char *path, struct error *err);
+/* The same, but the files are read into memory, if how is not NULL: file_memory.h says how. The
+ * room is for all parts together. */
+struct file_reading;
+int gguf_read(struct gguf *g, const char *path, const struct file_reading *how, struct error *err);
+
+/* Where part i lies in memory, and its length; NULL and 0 if there is none, or it is the caller's
+ * (gguf_parse). */
+const void *gguf_memory(const struct gguf *g, size_t i, size_t *len);
 
 /* Parses a whole file that lies in memory; buf is borrowed until gguf_close. Refuses, naming what
  * and where: lengths and counts that the rest of the file cannot hold, unknown value types, arrays

@@ -81,3 +81,34 @@ size_t free_memory(void) {
     }
     return bytes;
 }
+
+/* One line of /proc/self/smaps: "FROM-TO rwxp ..." begins a map, "NAME: N kB" tells of it. */
+static void add_line(const char *line, uintptr_t begin, uintptr_t end, bool *inside,
+                     struct page_count *count) {
+    unsigned long long from, to, kb;
+    char name[32];
+    if (sscanf(line, "%llx-%llx ", &from, &to) == 2) {
+        *inside = from >= begin && from < end;
+    } else if (*inside && sscanf(line, "%31[A-Za-z]: %llu kB", name, &kb) == 2) {
+        size_t bytes = (size_t)kb * 1024;
+        if (strcmp(name, "Rss") == 0) count->resident += bytes;
+        if (strcmp(name, "AnonHugePages") == 0 || strcmp(name, "FilePmdMapped") == 0 ||
+            strcmp(name, "ShmemPmdMapped") == 0) {
+            count->huge += bytes;
+        }
+    }
+}
+
+bool count_pages(const void *addr, size_t len, struct page_count *count) {
+    FILE *f = fopen("/proc/self/smaps", "r");
+    char line[256];
+    bool inside = false, begins = true, any = false;
+    while (f && fgets(line, sizeof line, f)) {
+        // of a line that is longer, with the name of a file, only the beginning counts
+        if (begins) add_line(line, (uintptr_t)addr, (uintptr_t)addr + len, &inside, count);
+        begins = strchr(line, '\n') != NULL;
+        any |= inside;
+    }
+    if (f) fclose(f);
+    return any;
+}

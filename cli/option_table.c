@@ -97,7 +97,7 @@ const struct option option_table[] = {
      COMMON, PASSED | IN_INFO, THREADS, AT(int, n_threads), 1, 1024, "1 to 1024"},
     {"-b", "--batch-size", "N", "tokens of a prompt at a time (256)", GROUP_SPEED, RARE,
      PASSED | IN_INFO, COUNT, AT(int, n_batch), 1, 65536, "1 to 65536"},
-    {"--no-mmap", "", "", "read the whole file into memory at the start, instead of mapping it",
+    {"--no-mmap", "", "", "read the file into memory, huge pages if there are, do not map it",
      GROUP_SPEED, RARE, ALWAYS, SET(no_mmap)},
     {"--isa", "", "NAME", "portable, avx2, avx512, neon ... (auto: the best this processor has)",
      GROUP_SPEED, RARE, PASSED | IN_INFO, ISA, AT(const struct isa *, isa), 0, 0,

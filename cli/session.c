@@ -7,8 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../file_memory.h"
 #include "../hash.h"
-#include "../memory.h"
 
 /* ---- failures and interruptions -------------------------------------------------------------- */
 
@@ -32,10 +32,61 @@ int interrupted(struct session *s) {
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
+/* Threads take the processors from each other if there are more of them. */
+static void say_threads(const struct options *o) {
+    int usable = o->n_threads && !o->quiet && !o->info ? threads_default_count() : INT_MAX;
+    if (o->n_threads <= usable) return;
+    say("-t %d: more than the %d physical core%s that this process may use; slow", o->n_threads,
+        usable, usable > 1 ? "s" : "");
+}
+
+static int open_threads(struct session *s) {
+    if (s->threads) return 0;
+    say_threads(s->o);
+    s->threads = threads_open(s->o->n_threads ? s->o->n_threads : threads_default_count(), &s->err);
+    return s->threads ? 0 : failed(s, NULL);
+}
+
+static void show_reading(void *to, size_t done, size_t all) {
+    const struct session *s = to;
+    show_progress(s->start, "reading the file, MB", done / 1000000, all / 1000000);
+}
+
+bool count_file_pages(const struct session *s, struct page_count *count) {
+    const void *addr;
+    size_t len;
+    *count = (struct page_count){0};
+    for (size_t i = 0; (addr = gguf_memory(&s->gguf, i, &len)) != NULL; i++) {
+        if (!count_pages(addr, len, count)) return false;
+    }
+    return true;
+}
+
+/* --no-mmap; says what it costs. */
+static int read_whole_file(struct session *s) {
+    if (open_threads(s) != 0) return EXIT_FAILED;
+    struct file_reading how = {free_memory(), s->threads, s->stop, show_reading, s};
+    double start = now();
+    if (gguf_read(&s->gguf, s->o->model, &how, &s->err) < 0) {
+        return s->err.status == KQ_NO_MEMORY
+                   ? FAIL("%s; without --no-mmap it is mapped and needs none", s->err.text)
+                   : failed(s, NULL);
+    }
+    if (s->o->quiet || s->o->json) return 0;
+    double took = now() - start, bytes = (double)s->gguf.mapped_bytes;
+    struct page_count pages;
+    char huge[48] = "";
+    if (count_file_pages(s, &pages)) {
+        snprintf(huge, sizeof huge, ", %.1f in huge pages", (double)pages.huge * 1e-6);
+    }
+    say("--no-mmap: %.1f MB of own memory%s; read in %.2f s, %.1f GB/s", bytes * 1e-6, huge, took,
+        took > 0 ? bytes * 1e-9 / took : 0);
+    return 0;
+}
+
 int open_file(struct session *s) {
-    int status = s->o->no_mmap ? gguf_open_copy(&s->gguf, s->o->model, &s->err)
-                               : gguf_open(&s->gguf, s->o->model, &s->err);
-    return status < 0 ? failed(s, NULL) : 0;
+    if (s->o->no_mmap) return read_whole_file(s);
+    return gguf_open(&s->gguf, s->o->model, &s->err) < 0 ? failed(s, NULL) : 0;
 }
 
 int try_model(struct session *s, struct error *err) {
@@ -120,21 +171,11 @@ static void close_engine(struct engine *e) {
     transformer_close(e->transformer);
 }
 
-/* Threads take the processors from each other if there are more of them. */
-static void say_threads(const struct options *o) {
-    int usable = o->n_threads && !o->quiet && !o->info ? threads_default_count() : INT_MAX;
-    if (o->n_threads <= usable) return;
-    say("-t %d: more than the %d physical core%s that this process may use; slow", o->n_threads,
-        usable, usable > 1 ? "s" : "");
-}
-
 int open_transformer(struct session *s, int n_ctx) {
     const struct options *o = s->o;
     s->n_ctx = o->n_ctx ? o->n_ctx : n_ctx;
     s->n_batch = o->n_batch < s->n_ctx ? o->n_batch : s->n_ctx;
-    say_threads(o);
-    s->threads = threads_open(o->n_threads ? o->n_threads : threads_default_count(), &s->err);
-    if (!s->threads) return failed(s, NULL);
+    if (open_threads(s) != 0) return EXIT_FAILED;
     if (s->profile && profile_threads(s->profile, threads_count(s->threads), &s->err) < 0) {
         return failed(s, NULL);
     }

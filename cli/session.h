@@ -11,6 +11,7 @@
 #include "../profile.h"
 #include "../tokenizer.h"
 #include "../transformer.h"
+#include "../memory.h"
 #include "options.h"
 #include "print.h"
 #include "stops.h"
@@ -85,7 +86,7 @@ static inline void lap(struct session *s, const char *what) {
 }
 
 /* Each opens one part of the session. */
-int open_file(struct session *s);
+int open_file(struct session *s);  // maps it, or reads it (--no-mmap)
 int open_model(struct session *s); // and the file
 /* Encoding ends when a stop is asked for. Says what is to be said of the vocabulary. With
  * --ids one of a kind that is not built does not end the run: s->tokenizer is NULL then. */
@@ -102,6 +103,9 @@ const char *more_context(const struct session *s);
  * picked. */
 int open_sampler(struct session *s, const struct sampler_params *params);
 void close_session(struct session *s);
+
+/* How the file lies in memory at the moment; false: unknown. */
+bool count_file_pages(const struct session *s, struct page_count *count);
 
 /* open_model's work behind the file for a caller that goes on without one: -1 and err. */
 int try_model(struct session *s, struct error *err);

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../memory.h"
 #include "timing.h"
 
 void note_memory(struct session *s) {
@@ -30,9 +29,11 @@ static const struct {
 };
 
 struct stats {
+    struct page_count pages; // of the file
+    bool pages_known;
     size_t n_prompt, n_gen;       // n_prompt: of the prompt, as far as it was read
     double prompt_rate, gen_rate; // tokens per second
-    size_t kv_bytes, scratch_bytes, peak_anon_bytes;
+    size_t read_bytes, kv_bytes, scratch_bytes, peak_anon_bytes;
 };
 
 static struct stats collect(const struct session *s) {
@@ -45,7 +46,9 @@ static struct stats collect(const struct session *s) {
     st.scratch_bytes = transformer_scratch_bytes(s->main.transformer);
     bool twice = s->reference.transformer != NULL;
     const struct transformer *copies = twice ? s->reference.transformer : s->main.transformer;
-    size_t own = s->anon_bytes ? s->anon_bytes : st.kv_bytes + st.scratch_bytes;
+    st.read_bytes = s->o->no_mmap ? s->gguf.mapped_bytes : 0;
+    st.pages_known = count_file_pages(s, &st.pages);
+    size_t own = s->anon_bytes ? s->anon_bytes : st.kv_bytes + st.scratch_bytes + st.read_bytes;
     st.peak_anon_bytes = own + transformer_reference_bytes(copies);
     return st;
 }
@@ -76,17 +79,23 @@ static void put_generated(const struct session *s) {
 
 void print_json(const struct session *s) {
     struct stats st = collect(s);
+    char pages[96] = "";
+    if (st.pages_known) {
+        snprintf(pages, sizeof pages, "\"resident_bytes\": %zu, \"huge_page_bytes\": %zu, ",
+                 st.pages.resident, st.pages.huge);
+    }
     begin_message();
     fprintf(stderr,
             "{\"prompt_tokens\": %zu, \"prompt_tok_s\": %.2f, "
             "\"gen_tokens\": %zu, \"gen_tok_s\": %.2f, \"load_s\": %.4f, "
-            "\"disk_bytes\": %zu, \"mapped_bytes\": %zu, \"kv_bytes\": %zu, "
+            "\"disk_bytes\": %zu, \"mapped_bytes\": %zu, \"read_bytes\": %zu, %s\"kv_bytes\": %zu, "
             "\"scratch_bytes\": %zu, \"peak_anon_bytes\": %zu, \"isa\": \"%s\", \"act\": %d, "
             "\"threads\": %d, \"n_ctx\": %d, \"seed\": %llu, ",
             st.n_prompt, st.prompt_rate, st.n_gen, st.gen_rate, s->load_s,
-            s->prompt_disk_bytes + s->disk_bytes, s->gguf.mapped_bytes, st.kv_bytes,
-            st.scratch_bytes, st.peak_anon_bytes, s->o->isa->name, s->o->act ? s->o->act : 32,
-            threads_count(s->threads), s->n_ctx, (unsigned long long)s->seed);
+            s->prompt_disk_bytes + s->disk_bytes, s->gguf.mapped_bytes - st.read_bytes,
+            st.read_bytes, pages, st.kv_bytes, st.scratch_bytes, st.peak_anon_bytes,
+            s->o->isa->name, s->o->act ? s->o->act : 32, threads_count(s->threads), s->n_ctx,
+            (unsigned long long)s->seed);
     put_generated(s);
     end_json(s);
 }
@@ -117,6 +126,16 @@ static void print_sampling(const struct session *s) {
     }
     snprintf(text + n, sizeof text - n, "seed %llu", (unsigned long long)s->seed);
     put_words(stderr, fprintf(stderr, "sampling   "), 11, text);
+}
+
+static void print_pages(const struct page_count *pages) {
+    fprintf(stderr, "pages      %.1f MB of the file are in memory, ",
+            (double)pages->resident * 1e-6);
+    if (pages->huge > 0) {
+        fprintf(stderr, "%.1f MB of that in huge pages\n", (double)pages->huge * 1e-6);
+    } else {
+        fprintf(stderr, "all in pages of %ld KB\n", sysconf(_SC_PAGESIZE) / 1024);
+    }
 }
 
 void print_verified(const struct session *s) {
@@ -168,6 +187,7 @@ void print_stats(const struct session *s) {
         stderr, "\nmemory     %.1f MB %s file, %.1f MB cache, %.1f MB buffers, %.1f MB own peak\n",
         (double)s->gguf.mapped_bytes / mb, s->o->no_mmap ? "read" : "mapped",
         (double)st.kv_bytes / mb, (double)st.scratch_bytes / mb, (double)st.peak_anon_bytes / mb);
+    if (st.pages_known) print_pages(&st.pages);
     if (s->o->chat || s->sampling.temp > 0) print_sampling(s);
     if (*s->date) fprintf(stderr, "date       %s\n", s->date);
     for (size_t i = 0; i < s->o->ignored_keys.n; i++) {

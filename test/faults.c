@@ -275,6 +275,16 @@ int madvise(void *addr, size_t size, int advice) {
     return REAL(madvise)(addr, size, advice);
 }
 
+ssize_t pread(int fd, void *data, size_t size, off_t offset) {
+    if (fault("pread", "")) FAIL_WITH(EIO, -1);
+    return REAL(pread)(fd, data, size, offset);
+}
+
+int mprotect(void *addr, size_t size, int protection) {
+    if (fault("mprotect", "")) FAIL_WITH(ENOMEM, -1);
+    return REAL(mprotect)(addr, size, protection);
+}
+
 int sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set) {
     if (fault("sched_getaffinity", "")) FAIL_WITH(ENOSYS, -1);
     return REAL(sched_getaffinity)(pid, size, set);

@@ -44,6 +44,7 @@ json
 value
 pretokenize string_index
 gguf
+file_memory
 file_kind threads elementary arithmetic memory
 types.def kq.h utf8 unicode_data unicode_case arena array hash round error exact floats fpstate
 '

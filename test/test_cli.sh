@@ -150,7 +150,7 @@ is "a wrong template: bytes that are no text" 0 "$(tr -d '\n -~' <"$tmp/err" | w
 run 1 $model --ids-file "$tmp/wrong" -n 1
 is "wrong ids: bytes that are no text" 0 "$(tr -d '\n -~' <"$tmp/err" | wc -c | tr -d ' ')"
 refused 1 "is a device or a pipe, expected a file" /dev/null -p a
-mkfifo "$tmp/fifo" && refused 1 "is a device or a pipe, expected a file" "$tmp/fifo" -p a
+mkfifo "$tmp/nobody" && refused 1 "is a device or a pipe, expected a file" "$tmp/fifo" -p a
 cp $vocab "$tmp/unreadable" && chmod 000 "$tmp/unreadable"
 if [ -r "$tmp/unreadable" ]; then
     echo "SKIP an unreadable file (this user reads everything)"
@@ -450,6 +450,40 @@ if dd if="$tmp/cold.gguf" iflag=nocache count=0 2>"$tmp/why"; then
 else
     echo "SKIP a cold file (dd cannot drop it from memory)"
 fi
+run 0 $demo --ids "1 5 7" -n 3 --json
+matches "--json: the file is mapped" '"mapped_bytes": [1-9][0-9]*, "read_bytes": 0, ' "$tmp/err"
+
+# ---- the file in memory ---------------------------------------------------------------------------
+
+size=$(bytes $demo)
+run 0 $demo --ids "1 5 7" -n 3 --no-mmap
+says "--no-mmap" ": --no-mmap: $(awk "BEGIN { printf \"%.1f MB\", $size / 1e6 }") of own memory"
+says "--no-mmap" "MB read file, "
+narrow "--no-mmap"
+run 0 $demo --ids "1 5 7" -n 3 --no-mmap --json
+is "--no-mmap --json: nothing but the object" 1 "$(lines "$tmp/err")"
+cp "$tmp/err" "$tmp/json"
+matches "--no-mmap --json" "^\{$pair(, $pair)*\}\$" "$tmp/json"
+matches "--no-mmap --json" "\"mapped_bytes\": 0, \"read_bytes\": $size, " "$tmp/json"
+if [ -e /proc/self/smaps ]; then
+    matches "--no-mmap --json: all of it is there" \
+        "\"resident_bytes\": $(((size + 4095) / 4096 * 4096)), \"huge_page_bytes\": [0-9]*, " "$tmp/json"
+    run 0 $demo --ids "1 5 7" -n 3
+    matches "the pages of a map" "^pages  *[0-9.]* MB of the file are in memory, " "$tmp/err"
+fi
+run 0 $demo --ids "1 5 7" -n 3 --no-mmap -q
+is "--no-mmap -q: nothing is said" 0 "$(bytes "$tmp/err")"
+mkfifo "$tmp/nobody"
+refused 1 "is a device or a pipe, expected a file" "$tmp/nobody" --no-mmap -p a
+cp $demo "$tmp/holes" # its own length is more than any memory
+if dd if=/dev/null of="$tmp/holes" bs=1048576 seek=8388608 2>/dev/null; then
+    refused 1 "; without --no-mmap it is mapped and needs none" "$tmp/holes" --no-mmap -p a
+else
+    echo "SKIP a file of 8 TB"
+fi
+rm -f "$tmp/holes"
+
+# ---- failing output -------------------------------------------------------------------------------
 
 if [ -c /dev/full ]; then
     run 1 $model --ids "1 5" -n 2 -q --logits /dev/full
@@ -486,7 +520,8 @@ text() {
 text -t 1
 cp "$tmp/out" "$tmp/text"
 for options in "-t 2" "-t 3" "-b 1" "-b 7 -t 3" "-b 256" --reference "--reference -b 7 -t 1" \
-    "--isa portable" "--isa avx2" "--isa avx512" "--isa neon" "-c 400" "-n $n_gen"; do
+    "--isa portable" "--isa avx2" "--isa avx512" "--isa neon" "-c 400" "-n $n_gen" --no-mmap \
+    "--no-mmap -t 3"; do
     # shellcheck disable=SC2086 # several words
     set -- $options
     if [ "$1" = --isa ] && ! "$RUN" $vocab --tokens -p a "$@" >"$tmp/out" 2>"$tmp/err"; then

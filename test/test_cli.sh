@@ -150,7 +150,7 @@ is "a wrong template: bytes that are no text" 0 "$(tr -d '\n -~' <"$tmp/err" | w
 run 1 $model --ids-file "$tmp/wrong" -n 1
 is "wrong ids: bytes that are no text" 0 "$(tr -d '\n -~' <"$tmp/err" | wc -c | tr -d ' ')"
 refused 1 "is a device or a pipe, expected a file" /dev/null -p a
-mkfifo "$tmp/nobody" && refused 1 "is a device or a pipe, expected a file" "$tmp/fifo" -p a
+mkfifo "$tmp/fifo" && refused 1 "is a device or a pipe, expected a file" "$tmp/fifo" -p a
 cp $vocab "$tmp/unreadable" && chmod 000 "$tmp/unreadable"
 if [ -r "$tmp/unreadable" ]; then
     echo "SKIP an unreadable file (this user reads everything)"

@@ -79,8 +79,7 @@ static int read_whole_file(struct session *s) {
     if (count_file_pages(s, &pages)) {
         snprintf(huge, sizeof huge, ", %.1f in huge pages", (double)pages.huge * 1e-6);
     }
-    say("--no-mmap: %.1f MB of own memory%s; read in %.2f s, %.1f GB/s", bytes * 1e-6, huge, took,
-        took > 0 ? bytes * 1e-9 / took : 0);
+    say("--no-mmap: %.1f MB of memory%s, read in %.2f s", bytes * 1e-6, huge, took);
     return 0;
 }
 

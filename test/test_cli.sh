@@ -457,7 +457,7 @@ matches "--json: the file is mapped" '"mapped_bytes": [1-9][0-9]*, "read_bytes":
 
 size=$(bytes $demo)
 run 0 $demo --ids "1 5 7" -n 3 --no-mmap
-says "--no-mmap" ": --no-mmap: $(awk "BEGIN { printf \"%.1f MB\", $size / 1e6 }") of own memory"
+says "--no-mmap" ": --no-mmap: $(awk "BEGIN { printf \"%.1f MB\", $size / 1e6 }") of memory"
 says "--no-mmap" "MB read file, "
 narrow "--no-mmap"
 run 0 $demo --ids "1 5 7" -n 3 --no-mmap --json

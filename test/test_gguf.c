@@ -6,11 +6,10 @@
 #include <math.h>
 #include <sys/stat.h>
 
+#include "file_memory.h"
 #include "gguf.h"
 #include "gguf_build.h"
 #include "test.h"
-
-#include "file_memory.h"
 
 /* ---- helpers --------------------------------------------------------------------------------- */
 

@@ -78,17 +78,25 @@ bool same_terminal(void) {
     return known;
 }
 
+/* Once: what is written after the first failure fails, too, and its end is flushed. */
+static int output_failed(void) {
+    static bool said;
+    if (said) return EXIT_FAILED;
+    said = true;
+    return write_failed("standard output");
+}
+
 int print(struct gguf_str text) {
     if (text.len == 0) return 0;
     if (progress_in_line) begin_message();
     text_in_line = text.data[text.len - 1] != '\n' && same_terminal();
     if (fwrite(text.data, 1, text.len, stdout) == text.len) return 0;
-    return write_failed("standard output");
+    return output_failed();
 }
 
 int flush(void) {
     errno = 0; // and so it stays where the buffer could be written, but not what was in it before
-    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : write_failed("standard output");
+    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : output_failed();
 }
 
 /* How many bytes the character at p has, if a terminal shows it; 0 if a terminal would obey it

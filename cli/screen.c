@@ -106,6 +106,7 @@ void put_screen(char *text, const char *const *left_out, size_t n_left_out) {
     measure(&s);
     if (!split(&s, text) || s.n == 0) {
         fputs(text, stdout); // as it is: memory is short
+        free(s.lines);
         return;
     }
     fit(&s, left_out, n_left_out);

@@ -66,7 +66,7 @@ static void test_threads(void) {
 
 static void test_full(void) {
     static struct profile p;
-    static char names[PROFILE_LINES][8];
+    static char names[PROFILE_LINES][12];
     profile_begin(&p);
     for (int i = 0; i < PROFILE_LINES; i++) {
         snprintf(names[i], sizeof names[i], "%d", i);

@@ -479,7 +479,7 @@ static void test_not_finite(void) {
     build_free(&b);
     kq_model *m;
     kq_engine *e;
-    kq_seq *s;
+    kq_seq *s = NULL;
     size_t n = 0;
     CHECK(kq_model_open(&m, path, &said) == KQ_OK, "%s", said.text);
     CHECK(kq_encode(m, "a", 1, 0, NULL, &n, &said) != KQ_OK && strlen(said.text) > 8, "no text");

@@ -110,14 +110,17 @@ static bool same_logits(const struct expected *x, kq_engine *e, size_t run, size
     return true;
 }
 
-/* Evaluates the ids begin .. end - 1, asking for the logits of all. */
+/* Evaluates the ids begin .. end - 1, asking for the logits of all. Threads call it: it counts no
+ * check. */
 static bool eval_same(const struct expected *x, kq_engine *e, kq_seq *s, int begin, int end) {
     size_t n = (size_t)(end - begin);
     kq_run run = {s, x->ids + begin, n, n};
     kq_error err = {KQ_OK, ""};
-    kq_status status = kq_eval(e, &run, 1, &err);
-    CHECK(status == KQ_OK, "%s", err.text);
-    return status == KQ_OK && kq_seq_length(s) == end && same_logits(x, e, 0, (size_t)begin, n);
+    if (kq_eval(e, &run, 1, &err) != KQ_OK) {
+        fprintf(stderr, "test_kq: %s\n", err.text);
+        return false;
+    }
+    return kq_seq_length(s) == end && same_logits(x, e, 0, (size_t)begin, n);
 }
 
 static void test_ways(const struct expected *x, const char *name) {

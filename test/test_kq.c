@@ -325,7 +325,7 @@ static void test_sizes(const struct expected *x) {
 static void test_bad_evals(const struct expected *x) {
     kq_engine *d = engine_of(x, (kq_engine_params){.threads = 1, .batch = 4}),
               *e = engine_of(x, (kq_engine_params){.threads = 2, .batch = 4});
-    kq_seq *s = seq_of(e), *t = seq_of(e), *other = seq_of(d);
+    kq_seq *s = seq_of(e), *t = NULL, *other = seq_of(d);
     const int32_t *ids = x->ids, big[2] = {ids[0], kq_n_vocab(x->model)}, negative[1] = {-1};
     REFUSED(kq_seq_open(NULL, e, N, &said));
     REFUSED(kq_seq_open(&t, e, -1, &said));

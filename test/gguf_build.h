@@ -289,4 +289,10 @@ static inline void build_free(struct gguf_build *b) {
     *b = (struct gguf_build){0};
 }
 
+/* What a refusal and gguf_close leave. */
+static inline bool all_zero(const struct gguf *g) {
+    return !g->version && !g->alignment && !g->n_kv && !g->kv && !g->n_tensors && !g->tensors &&
+           !g->mapped_bytes && !g->index && !g->maps && !g->n_maps;
+}
+
 #endif

@@ -116,8 +116,9 @@ static uint8_t *make_file(struct input *in, unsigned *given, size_t *size, bool 
     bool raw = strcmp(rules, "gemma4") == 0 || strcmp(rules, "sarvam-moe") == 0;
     if (raw) *given &= ~(unsigned)BPE;
     bool alphabet = *given & BPE;
-    /* A merge may make what is no token; byte-level BPE drops that. */
-    *lossless = flags & PLAIN && !(flags & NO_BYTES) && !(alphabet && n_merges > 0);
+    /* A merge may make what is no token: byte-level BPE drops that, and the bytes that another kind
+     * writes instead print a merged space as U+2581. */
+    *lossless = flags & PLAIN && !(flags & NO_BYTES) && !(flags & BPE && n_merges > 0);
     if (!(flags & NO_BYTES)) add_bytes(&v, alphabet);
     if (*lossless && !alphabet) add_token(&v, "▁", 3, 1, -9); // or bytes print U+2581
     for (unsigned i = 0; i < n_tokens; i++) {

@@ -75,6 +75,7 @@ endif
 # Everything but the two programs' mains.
 LIB := $(patsubst %.c,%,$(filter-out run.c quantize.c,$(wildcard simd/*.c *.c families/*.c steps/*.c)))
 SOURCES := $(wildcard *.c cli/*.c families/*.c steps/*.c simd/*.c)
+DIRS := $(addprefix $(BUILD)/,cli families simd steps test)
 LIB_OBJ := $(LIB:%=$(BUILD)/%.o)
 TESTS := $(patsubst test/%.c,%,$(wildcard test/test_*.c))
 FUZZERS := $(filter-out fuzz_main,$(patsubst test/%.c,%,$(wildcard test/fuzz_*.c)))
@@ -104,9 +105,9 @@ COMPILED := $(shell $(CC) --version 2>&1 | head -n 1): $(CC) $(filter-out $(WARN
 LINKED := $(LDFLAGS) $(LDLIBS)
 print = printf '%s\n' '$(subst ','\'',$(1))'
 if_other = $(if $(shell $(call print,$(2)) | cmp -s - $(1) || echo other),FORCE)
-$(BUILD)/compiled: $(call if_other,$(BUILD)/compiled,$(COMPILED)) | $(BUILD)/test
+$(BUILD)/compiled: $(call if_other,$(BUILD)/compiled,$(COMPILED)) | $(DIRS)
 	@$(call print,$(COMPILED)) >$@
-$(BUILD)/linked: $(call if_other,$(BUILD)/linked,$(LINKED)) | $(BUILD)/test
+$(BUILD)/linked: $(call if_other,$(BUILD)/linked,$(LINKED)) | $(DIRS)
 	@$(call print,$(LINKED)) >$@
 
 # What --version says. The commit is that of a checkout, not of whatever repository surrounds a copy.
@@ -115,7 +116,7 @@ COMMIT := $(shell git ls-files --error-unmatch Makefile >/dev/null 2>&1 && \
 c_string = "$(subst ",\",$(subst \,\\,$(1)))"
 BUILD_INFO := static const char build_commit[] = $(call c_string,$(COMMIT)), \
               build_flags[] = $(call c_string,$(strip $(filter-out $(WARN) -MMD -MP,$(ALL_CFLAGS)) $(LDFLAGS)));
-$(BUILD)/build_info.h: $(call if_other,$(BUILD)/build_info.h,$(BUILD_INFO)) | $(BUILD)/test
+$(BUILD)/build_info.h: $(call if_other,$(BUILD)/build_info.h,$(BUILD_INFO)) | $(DIRS)
 	@$(call print,$(BUILD_INFO)) >$@
 $(BUILD)/cli/version.o: $(BUILD)/build_info.h
 $(BUILD)/cli/version.o: EXTRA += -DBUILD_INFO -include $(BUILD)/build_info.h
@@ -128,10 +129,10 @@ $(BUILD)/quantize: $(QUANTIZE_OBJ)
 $(BUILD)/run $(BUILD)/quantize: $(BUILD)/%: $(BUILD)/%.o $(LIB_OBJ) $(BUILD)/linked
 	$(call SHOW,ld)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) -o $@ $(LDLIBS)
 
-$(BUILD)/test/%.o: test/%.c Makefile $(BUILD)/compiled | $(BUILD)/test
+$(BUILD)/test/%.o: test/%.c Makefile $(BUILD)/compiled | $(DIRS)
 	$(call SHOW,cc)$(CC) $(ALL_CFLAGS) -I. -c $< -o $@
 
-$(BUILD)/%.o: %.c Makefile $(BUILD)/compiled | $(BUILD)/test
+$(BUILD)/%.o: %.c Makefile $(BUILD)/compiled | $(DIRS)
 	$(call SHOW,cc)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 $(BUILD)/test/%: $(BUILD)/test/%.o $(LIB_OBJ) $(BUILD)/linked
@@ -145,11 +146,11 @@ $(FUZZERS:%=$(BUILD)/test/%): $(BUILD)/test/fuzz_main.o
 endif
 
 # Preloaded by test_faults and test_state.sh, into the programs as they are.
-$(BUILD)/test/%.so: test/%.c Makefile $(BUILD)/compiled | $(BUILD)/test
+$(BUILD)/test/%.so: test/%.c Makefile $(BUILD)/compiled | $(DIRS)
 	$(call SHOW,ld)$(CC) -std=gnu11 $(WARN) $(OPT) -g -shared -fPIC $< -o $@
 
-$(BUILD)/test:
-	@mkdir -p $@ $(BUILD)/cli $(BUILD)/families $(BUILD)/steps $(BUILD)/simd
+$(DIRS):
+	@mkdir -p $@
 
 demo: all
 	./run demo/tales-Q5_K_M.gguf -p "Once upon a time" -n 200 --temp 0.7 --top-k 40 --top-p 0.9 -s 1

@@ -223,16 +223,20 @@ INLINE vf load_cached(const void *base, size_t i, bool f16) {
     return f16 ? vf_load_f16((const ggml_half *)base + i) : vf_load((const float *)base + i);
 }
 
+/* What comes next is asked for evenly, a little with each vector: a burst of requests waits for the
+ * memory as the numbers themselves would (docs/measurements.md). */
+INLINE void prefetch_cached(const void *base, size_t i, bool f16) {
+    prefetch(base, i * (f16 ? sizeof(ggml_half) : sizeof(float)));
+}
+
 /* n_q queries x n_g groups of 8 positions; every score is its own chain of FMAs. */
 INLINE void scores_tile(float *s, size_t s_stride, const float *const *q, int n_q, const void *k,
                         size_t group0, size_t group1, int n_g, bool f16, int head_dim, vf scale) {
     vf sum[ATTN_QUERIES][2];
     for (int i = 0; i < n_q; i++) sum[i][0] = sum[i][1] = vf_zero();
-    size_t group_bytes = (size_t)head_dim * LANES * (f16 ? sizeof(ggml_half) : sizeof(float));
-    for (size_t line = 0; line < 2 * group_bytes; line += CACHE_LINE) { // the next tile's keys
-        prefetch(k, (group1 + 1) * group_bytes + line);
-    }
+    size_t next = (group1 + 1) * (size_t)head_dim * LANES; // the next tile's keys
     for (int d = 0; d < head_dim; d++) {
+        prefetch_cached(k, next + (size_t)d * 2 * LANES, f16);
         vf k0 = load_cached(k, (group0 * (size_t)head_dim + (size_t)d) * LANES, f16);
         vf k1 = n_g > 1 ? load_cached(k, (group1 * (size_t)head_dim + (size_t)d) * LANES, f16) : k0;
         for (int i = 0; i < n_q; i++) {
@@ -266,17 +270,30 @@ INLINE void scores_n(float *s, size_t s_stride, const float *const *q, int n_q,
     }
 }
 
+/* A call with the number of queries and the cache's type as constants, N_Q and F16. */
+#define ATTN_CASE(n, is_f16, call)          \
+    case 2 * (n) + (is_f16): {              \
+        enum { N_Q = (n), F16 = (is_f16) }; \
+        call;                               \
+        break;                              \
+    }
+#define ATTN_SHAPES(n_q, kv, call)       \
+    switch (2 * (n_q) + (kv)->f16) {     \
+        ATTN_CASE(1, 0, call)            \
+        ATTN_CASE(1, 1, call)            \
+        ATTN_CASE(2, 0, call)            \
+        ATTN_CASE(2, 1, call)            \
+        ATTN_CASE(3, 0, call)            \
+        ATTN_CASE(3, 1, call)            \
+        ATTN_CASE(ATTN_QUERIES, 0, call) \
+        ATTN_CASE(ATTN_QUERIES, 1, call) \
+    default:                             \
+        break;                           \
+    }
+
 static void attn_scores(float *s, size_t s_stride, const float *const *q, int n_q,
                         const struct kv_head *kv, int64_t first, int n, float scale) {
-    if (n_q == ATTN_QUERIES && kv->f16) {
-        scores_n(s, s_stride, q, ATTN_QUERIES, kv, true, first, n, scale);
-    } else if (n_q == ATTN_QUERIES) {
-        scores_n(s, s_stride, q, ATTN_QUERIES, kv, false, first, n, scale);
-    } else {
-        for (int i = 0; i < n_q; i++) {
-            scores_n(s + (size_t)i * s_stride, s_stride, q + i, 1, kv, kv->f16, first, n, scale);
-        }
-    }
+    ATTN_SHAPES(n_q, kv, scores_n(s, s_stride, q, N_Q, kv, F16, first, n, scale))
 }
 
 static float softmax(float *s, int n, int begin, int end) {
@@ -304,10 +321,10 @@ INLINE void values_tile(float *const *out, const float *s, size_t s_stride, int 
     for (int i = 0; i < n_q; i++) {
         for (int j = 0; j < n_v; j++) sum[i][j] = vf_load(out[i] + d0 + j * LANES);
     }
+    size_t next = (slot + VALUE_BLOCK) * (size_t)head_dim + (size_t)(d0 * VALUE_BLOCK);
     for (int p = 0; p < n; p++) {
         size_t at = (slot + (size_t)p) * (size_t)head_dim + (size_t)d0;
-        prefetch(v, (at + (size_t)(VALUE_BLOCK * head_dim)) *
-                        (f16 ? sizeof(ggml_half) : sizeof(float)));
+        prefetch_cached(v, next + (size_t)(p * 2 * LANES), f16);
         vf v0 = load_cached(v, at, f16), v1 = n_v > 1 ? load_cached(v, at + LANES, f16) : v0;
         for (int i = 0; i < n_q; i++) {
             vf weight = vf_set1(s[(size_t)i * s_stride + (size_t)p]);
@@ -389,15 +406,7 @@ static void key_values(float *const *out, const float *s, size_t s_stride, const
     for (int i = 0; i < n_q; i++) {
         memset(out[i], 0, (size_t)kv->head_dim_v * LANES * sizeof(float));
     }
-    if (n_q == ATTN_QUERIES && kv->f16) {
-        key_values_n(out, s, s_stride, ATTN_QUERIES, kv, true, first, n);
-    } else if (n_q == ATTN_QUERIES) {
-        key_values_n(out, s, s_stride, ATTN_QUERIES, kv, false, first, n);
-    } else {
-        for (int i = 0; i < n_q; i++) {
-            key_values_n(out + i, s + (size_t)i * s_stride, s_stride, 1, kv, kv->f16, first, n);
-        }
-    }
+    ATTN_SHAPES(n_q, kv, key_values_n(out, s, s_stride, N_Q, kv, F16, first, n))
     for (int i = 0; i < n_q; i++) { // + 0: see attn_values
         for (int d = 0; d < kv->head_dim_v; d++) {
             out[i][d] = vf_sum(vf_load(out[i] + d * LANES)) * inv_sum[i] + 0.0f;
@@ -413,15 +422,7 @@ static void attn_values(float *const *out, const float *s, size_t s_stride, cons
         return;
     }
     for (int i = 0; i < n_q; i++) memset(out[i], 0, (size_t)head_dim * sizeof(float));
-    if (n_q == ATTN_QUERIES && kv->f16) {
-        values_n(out, s, s_stride, ATTN_QUERIES, kv, true, first, n);
-    } else if (n_q == ATTN_QUERIES) {
-        values_n(out, s, s_stride, ATTN_QUERIES, kv, false, first, n);
-    } else {
-        for (int i = 0; i < n_q; i++) {
-            values_n(out + i, s + (size_t)i * s_stride, s_stride, 1, kv, kv->f16, first, n);
-        }
-    }
+    ATTN_SHAPES(n_q, kv, values_n(out, s, s_stride, N_Q, kv, F16, first, n))
     /* + 0 turns -0 into 0: positions with weight 0 that another query's range brought in, and
      * that could only have changed the sign of a zero, leave no trace. */
     for (int i = 0; i < n_q; i++) {

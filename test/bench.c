@@ -1,6 +1,6 @@
 /* Kernels alone: products of every type, instruction set and batch size, as shares of what the
- * machine can do, and the fused product against dequantizing first. Medians of interleaved
- * repetitions, so that a change of clock or a neighbour's load meets all alike.
+ * machine can do, the fused product against dequantizing first, and attention. Medians of
+ * interleaved repetitions, so that a change of clock or a neighbour's load meets all alike.
  *
  * usage: bench [-t THREADS] [--isa NAME] [--act 32|16|8] [--quick] [--json [FILE]] */
 #include "machine.h"
@@ -247,6 +247,99 @@ static void compare(const float *x, float *y) {
     }
 }
 
+/* ---- attention ------------------------------------------------------------------------------- */
+
+/* One head of one layer after the other, as a model has them: from memory, not from a cache. */
+struct attention {
+    const struct ops *ops;
+    struct kv_head *head; // (n_heads)
+    float *q, *s, *out;   // of each thread: (n_q, dim), (n_q, n), (n_q, dim)
+    int n_q, n, dim;
+};
+
+static void attend_heads(void *arg, long begin, long end, int thread) {
+    const struct attention *a = arg;
+    const float *q[ATTN_QUERIES];
+    float *out[ATTN_QUERIES], inv_sum[ATTN_QUERIES];
+    float *s = a->s + (size_t)thread * ATTN_QUERIES * (size_t)a->n;
+    for (long h = begin; h < end; h++) {
+        for (int i = 0; i < a->n_q; i++) {
+            q[i] = a->q + i * a->dim;
+            out[i] = a->out + (thread * ATTN_QUERIES + i) * a->dim;
+        }
+        a->ops->attn_scores(s, (size_t)a->n, q, a->n_q, &a->head[h], 0, a->n, 0.1f);
+        for (int i = 0; i < a->n_q; i++) {
+            inv_sum[i] = 1 / a->ops->softmax(s + (size_t)i * (size_t)a->n, a->n, 0, a->n);
+        }
+        a->ops->attn_values(out, s, (size_t)a->n, inv_sum, a->n_q, &a->head[h], 0, a->n);
+    }
+}
+
+static double time_attention(const struct attention *a, long n_heads) {
+    double times[MAX_REPS];
+    for (int r = -1; r < n_reps; r++) {
+        double start = seconds();
+        parallel_for(threads, NULL, n_heads, 1, attend_heads, (void *)(uintptr_t)a);
+        if (r >= 0) times[r] = seconds() - start;
+    }
+    return median(times, n_reps);
+}
+
+static void print_attention(const struct attention *a, int which, double bytes, double time) {
+    double read = bytes / time, macs = read / 2 * a->n_q, peak = limits[which].macs;
+    const char *isa = isa_all[which]->name;
+    if (!options.lines) {
+        printf("%9d %7d %9.2f %9.2f %9.1f %% %9.1f %%\n", a->n, a->n_q, read / 1e9, macs / 1e9,
+               100 * macs / peak, 100 * read / read_peak);
+    }
+    if (options.json) {
+        fprintf(
+            options.json,
+            "{\"kind\": \"attention\", \"isa\": \"%s\", \"positions\": %d, \"queries\": %d, "
+            "\"threads\": %d, \"dim\": %d, \"seconds\": %.9g, \"bytes_s\": %.6g, \"mac_s\": %.6g, "
+            "\"mac_peak\": %.6g, \"read_peak\": %.6g}\n",
+            isa, a->n, a->n_q, options.n_threads, a->dim, time, read, macs, peak, read_peak);
+    }
+}
+
+static void bench_attention(void) {
+    static const int positions[] = {512, 4096, 16384};
+    struct attention a = {.dim = 128};
+    size_t bytes = (size_t)(options.quick ? 16 : 256) << 20, scores = 16384, which = 0;
+    const struct isa *isa = options.isa ? options.isa : isa_best();
+    while (isa_all[which] != isa) which++;
+    uint8_t *cache = alloc_or_exit(bytes);
+    for (size_t i = 0; i < bytes; i++) cache[i] = (uint8_t)(random_bits() & 0x3b);
+    a.ops = isa->ops;
+    a.q = make_activations((int64_t)ATTN_QUERIES * a.dim);
+    a.s = alloc_or_exit((size_t)options.n_threads * ATTN_QUERIES * scores * sizeof *a.s);
+    a.out = make_activations((int64_t)options.n_threads * ATTN_QUERIES * a.dim);
+    a.head = alloc_or_exit(bytes / 512 / (size_t)positions[0] * sizeof *a.head);
+    if (!options.lines) {
+        printf("\nattention, %s, heads of %d halves, caches of %zu MB in all\n"
+               "%9s %7s %9s %9s %11s %11s\n",
+               isa->name, a.dim, bytes >> 20, "positions", "queries", "GB/s", "G MAC/s", "of peak",
+               "of read");
+    }
+    for (int p = 0; p < COUNT(positions); p++) {
+        size_t half = (size_t)(2 * a.dim) * (size_t)positions[p], n_heads = bytes / (2 * half);
+        a.n = positions[p];
+        for (size_t h = 0; h < n_heads; h++) {
+            uint8_t *k = cache + h * 2 * half;
+            a.head[h] = (struct kv_head){k, k + half, true, a.dim, a.dim, a.n};
+        }
+        for (a.n_q = 1; a.n_q <= ATTN_QUERIES; a.n_q++) {
+            print_attention(&a, (int)which, (double)(2 * half * n_heads),
+                            time_attention(&a, (long)n_heads));
+        }
+    }
+    free(cache);
+    free(a.q);
+    free(a.s);
+    free(a.out);
+    free(a.head);
+}
+
 /* ---- main ------------------------------------------------------------------------------------ */
 
 static int usage(const char *what) {
@@ -324,6 +417,7 @@ int main(int argc, char **argv) {
     float *y = alloc_or_exit((size_t)MAX_TOKENS * 14336 * sizeof *y);
     for (int i = 0; i < COUNT(types); i++) bench_type(types[i], x, y);
     compare(x, y);
+    bench_attention();
     free(x);
     free(y);
     threads_close(threads);

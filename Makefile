@@ -187,14 +187,16 @@ coverage:
 	        printf "%-20s %6.2f %% of %5d lines\n", file, $$3, $$5; file = "" }' | sort
 
 # What libFuzzer finds is kept in build/fuzz/NAME.corpus; an input that fails is written beside it.
+# SEED 0 is another one each time.
 T ?= 60
+SEED ?= 0
 CLANG ?= clang
 
 fuzz:
-	$(MAKE) CONFIG=fuzz CC=$(CLANG) OPT=-O1 T=$(T) fuzz-run
+	$(MAKE) CONFIG=fuzz CC=$(CLANG) OPT=-O1 T=$(T) SEED=$(SEED) fuzz-run
 
 fuzz-run: $(FUZZERS:%=$(BUILD)/test/%)
-	for f in $(FUZZERS); do mkdir -p $(BUILD)/$$f.corpus; $(BUILD)/test/$$f -max_total_time=$(T) \
+	for f in $(FUZZERS); do mkdir -p $(BUILD)/$$f.corpus; $(BUILD)/test/$$f -max_total_time=$(T) -seed=$(SEED) \
 	    -max_len=8192 -timeout=5 -rss_limit_mb=512 -malloc_limit_mb=64 \
 	    -artifact_prefix=$(BUILD)/$$f. $(BUILD)/$$f.corpus test/corpus/$${f#fuzz_} || exit 1; done
 

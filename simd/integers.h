@@ -490,11 +490,11 @@ INLINE void int_many(float *acc, const struct rows *w, const struct act_input *x
         int n = (int)(w->n_cols - k < ACT_PART ? w->n_cols - k : ACT_PART), t = 0;
         size_t at = (size_t)(k / ACT_PART) * (size_t)x->n_rows;
         struct source s = source_of(w, k, n, copy, &panel, PART_DWORDS / f.unit);
-        for (size_t i = 0; i < s.n_ahead * (size_t)(PART_DWORDS / f.unit); i += CACHE_LINE) {
-            prefetch(s.ahead, i);
-        }
         w->begin(&panel, s.p, s.stride);
         for (int u = 0; u < n / 4 / f.unit; u++) {
+            for (size_t i = 0; i < s.n_ahead; i += CACHE_LINE) {
+                prefetch(s.ahead, (size_t)u * s.n_ahead + i);
+            }
             w->unit(&panel, s.p, s.stride, u, panel.q + f.unit * u);
         }
         s.p = NULL;

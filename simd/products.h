@@ -28,7 +28,7 @@
 /* Tokens of one gemv kernel at most, and of a product by gemv: beyond, panels are faster. */
 #if defined(SIMD_AVX512)
 #define COLUMNS_TOKENS 4
-#define GEMV_MOST 7
+#define GEMV_MOST 8
 #else
 #define COLUMNS_TOKENS 2
 #define GEMV_MOST 2
@@ -172,8 +172,8 @@ INLINE void panel_blocks(const struct matrix *w, int64_t row, int n_rows, int64_
         struct sink s = panel_sink(panel, v, kc);
         struct block b = block_at(w, row + v * SIMD_ROWS, row + n_rows - 1,
                                   (size_t)(k0 / block_len) * block_bytes);
-        for (int k = 0; k < kc; k += block_len) {
-            begin(&b);
+        for (int k = 0; k < kc; k += block_len) { // the next panel is that of the next columns
+            begin_ahead(&b, block_bytes, (size_t)(KC / block_len) * block_bytes, begin);
             unit(&b, 0, &s);
             if (block_len >= 128) unit(&b, 1, &s);
             if (block_len >= 256) {

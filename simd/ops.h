@@ -271,6 +271,7 @@ INLINE void scores_n(float *s, size_t s_stride, const float *const *q, int n_q,
 }
 
 /* A call with the number of queries and the cache's type as constants, N_Q and F16. */
+_Static_assert(ATTN_QUERIES == 4, "ATTN_SHAPES has a case for every number of queries");
 #define ATTN_CASE(n, is_f16, call)          \
     case 2 * (n) + (is_f16): {              \
         enum { N_Q = (n), F16 = (is_f16) }; \

@@ -335,6 +335,51 @@ static void check_values(const struct isa *isa, const struct attention *a) {
     }
 }
 
+/* Values that are part of the keys: every number's sum has 8 lanes, then their tree. */
+static void near_key_values(const struct attention *a, const float *s, double inv_sum,
+                            const float *out) {
+    for (int d = 0; d < a->kv.head_dim_v; d++) {
+        double want = 0, sum = 0;
+        for (int p = 0; p < a->n; p++) {
+            size_t slot = (size_t)(a->first + p) % (size_t)a->kv.n_slots;
+            size_t at =
+                (slot / LANES * (size_t)a->kv.head_dim_k + (size_t)d) * LANES + slot % LANES;
+            double product = (double)s[p] * (double)cached(a->kv.k, a->kv.f16, at);
+            want += product;
+            sum += fabs(product);
+        }
+        check_near(VALUES, (double)out[d], want * inv_sum,
+                   ((a->n + 1) * U * sum + a->n * 0x1p-149) * inv_sum + TINY);
+    }
+}
+
+static void check_key_values(const struct isa *isa, struct attention a) {
+    float *out[ATTN_QUERIES], *want[ATTN_QUERIES], inv_sum[ATTN_QUERIES];
+    a.kv.v = NULL;
+    if (a.kv.head_dim_v > a.kv.head_dim_k) a.kv.head_dim_v = a.kv.head_dim_k;
+    size_t dim = (size_t)a.kv.head_dim_v, room = dim * LANES;
+    float *s = place_floats(ROOM_S, (size_t)(a.n_q - 1) * a.stride + (size_t)a.n, a.left);
+    float *wants = place_floats(ROOM_WANT, (ATTN_QUERIES + 1) * room, a.left);
+    float *alone = wants + ATTN_QUERIES * room;
+    for (int i = 0; i < a.n_q; i++) {
+        int begin, end;
+        out[i] = place_floats(ROOM_Q + i, room, a.left);
+        want[i] = wants + (size_t)i * room;
+        inv_sum[i] = 1 / (1 + (float)random_below(100));
+        fill_shares(s + (size_t)i * a.stride, a.n, &begin, &end);
+    }
+    announce(isa, "attn_values of keys", &a);
+    isa->ops->attn_values(out, s, a.stride, inv_sum, a.n_q, &a.kv, a.first, a.n);
+    ops_portable.attn_values(want, s, a.stride, inv_sum, a.n_q, &a.kv, a.first, a.n);
+    for (int i = 0; i < a.n_q; i++) {
+        const float *si = s + (size_t)i * a.stride;
+        CHECK(first_difference(out[i], want[i], dim) < 0, "%s: query %d", now, i);
+        if (isa == &isa_portable) near_key_values(&a, si, (double)inv_sum[i], want[i]);
+        isa->ops->attn_values(&alone, si, a.stride, inv_sum + i, 1, &a.kv, a.first, a.n);
+        CHECK(first_difference(alone, out[i], dim) < 0, "%s: query %d: not as alone", now, i);
+    }
+}
+
 /* ---- main ------------------------------------------------------------------------------------ */
 
 static void test_isa(const struct isa *isa) {
@@ -348,6 +393,7 @@ static void test_isa(const struct isa *isa) {
         struct attention a = attention_open();
         check_scores(isa, &a);
         check_values(isa, &a);
+        check_key_values(isa, a);
     }
     test_not_finite(isa);
 }
